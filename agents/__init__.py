@@ -1,0 +1,1 @@
+"""The five agents: pure folds over one partition. No I/O, no clock, no randomness."""

@@ -1,0 +1,1 @@
+"""Everything that touches the outside, and the one composition root."""

@@ -1,0 +1,1 @@
+"""The policy engine, its expression language and its bundles."""

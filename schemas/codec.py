@@ -1,0 +1,102 @@
+"""Events to bytes and back, in the Confluent wire format: a zero byte, a big-endian schema id, an Avro record.
+
+Logical types are left as integers (`timestamp-micros` stays a long): agents calculate with integers, and building
+`datetime` objects would cost more than all the rest.
+"""
+
+import io
+import struct
+from typing import Any
+
+import fastavro
+from autopilot.schemas.avro_schema import Schema, schema_of
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Envelope, Event
+from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError
+from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.registry import SchemaRegistry
+from pydantic import ValidationError
+
+_HEADER = struct.Struct(">bI")
+HEADER_BYTES = _HEADER.size
+"""Bytes before the Avro record. They name a schema in one registry, so signatures do not cover them."""
+
+MAX_RECORD_BYTES = 1_000_000
+"""The largest record value that is decoded or written, in bytes; Kafka's own default limit is a little above."""
+
+
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: _without_logical_types(v) for k, v in node.items() if k != "logicalType"}
+    return [_without_logical_types(item) for item in node] if isinstance(node, list) else node
+
+
+class Codec:
+    """Encodes and decodes events against one registry. Holds only caches, so it may be shared."""
+
+    def __init__(self, registry: SchemaRegistry) -> None:
+        self._registry = registry
+        self._writers: dict[type[Payload], tuple[bytes, Any]] = {}
+        self._readers: dict[int, tuple[type[Payload], Any, Any]] = {}
+
+    def encode(self, event: Event[Payload]) -> bytes:
+        """The event's wire bytes."""
+        model = type(event.payload)
+        writer = self._writers.get(model)
+        if writer is None:
+            header = _HEADER.pack(0, self._registry.id_for(model))
+            writer = self._writers[model] = (header, fastavro.parse_schema(_without_logical_types(schema_of(model))))
+        header, schema = writer
+        record = event.payload.model_dump()
+        record["envelope"] = event.envelope.model_dump()
+        buffer = io.BytesIO()
+        buffer.write(header)
+        fastavro.schemaless_writer(buffer, schema, record)
+        return buffer.getvalue()
+
+    def decode(self, value: bytes | None) -> Event[Payload]:
+        """The event in `value`. Raises a `ContractError` that names what is wrong."""
+        if value is None or len(value) <= HEADER_BYTES:
+            raise UndecodableError("value", f"{len(value or b'')} bytes", f"more than {HEADER_BYTES} bytes")
+        if len(value) > MAX_RECORD_BYTES:
+            raise InvalidError("value", f"{len(value)} bytes", f"at most {MAX_RECORD_BYTES} bytes")
+        magic, schema_id = _HEADER.unpack_from(value)
+        if magic != 0:
+            raise UndecodableError("first byte", str(magic), "0 (Confluent wire format)")
+        model, writer, reader = self._reader(schema_id)
+        buffer = io.BytesIO(value)
+        buffer.seek(HEADER_BYTES)
+        try:
+            record: Any = fastavro.schemaless_reader(buffer, writer, reader)
+        except Exception as error:  # fastavro raises many unrelated types on broken input
+            raise UndecodableError(
+                "value", type(error).__name__ + ": " + str(error), f"an Avro {model.__name__}"
+            ) from None
+        if buffer.tell() != len(value):
+            raise UndecodableError(
+                "value", f"{len(value) - buffer.tell()} bytes left over", f"one Avro {model.__name__}"
+            )
+        return _event(model, record)
+
+    def _reader(self, schema_id: int) -> tuple[type[Payload], Any, Any]:
+        cached = self._readers.get(schema_id)
+        if cached is None:
+            written: Schema = self._registry.schema_for(schema_id)
+            model = EVENT_TYPES.get(written["name"])
+            if model is None:
+                raise UnknownEventTypeError("event type", written["name"], "an event type of this version")
+            current = schema_of(model)
+            writer = fastavro.parse_schema(_without_logical_types(written))
+            reader = None if written == current else fastavro.parse_schema(_without_logical_types(current))
+            cached = self._readers[schema_id] = (model, writer, reader)
+        return cached
+
+
+def _event(model: type[Payload], record: dict[str, Any]) -> Event[Payload]:
+    try:
+        envelope = Envelope.model_validate(record.pop("envelope"), strict=False)
+        return Event(envelope, model.model_validate(record, strict=False))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidError(field, repr(first["input"]), first["msg"]) from None

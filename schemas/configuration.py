@@ -1,0 +1,315 @@
+"""The documents that people write: fleet, service level objectives, remedies, signers, calendar.
+
+They are YAML on disk and canonical JSON in the log (`ConfigurationActivated`), so an agent folds them like any other
+event. `PolicyBundle` is the fifth kind; its model is in `autopilot.policies`. Every model refuses unknown fields, and
+`Configuration.of(documents)` is what agents keep.
+"""
+
+import json
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from autopilot.schemas.events.observer import Severity, SliKind
+from autopilot.schemas.events.people import Document
+from autopilot.schemas.events.planner import RiskClass
+from autopilot.schemas.identity import digest_of
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
+"""A name of lower-case letters, digits, `.`, `_`, `-`; at most 64 characters."""
+
+
+class Written(BaseModel):
+    """A part of a document: frozen, and unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Autonomy(StrEnum):
+    """How far the autopilot may go for a service."""
+
+    OBSERVE = "observe"
+    RECOMMEND = "recommend"
+    APPROVE = "approve"
+    ACT_AND_TELL = "act_and_tell"
+    ACT = "act"
+
+
+class TargetRef(Written):
+    """What the effector may act on for a service."""
+
+    driver: Name
+    target: str
+
+
+class TelemetryContract(Written):
+    """What telemetry a service owes: the metrics that quality is judged on, and how often they come."""
+
+    interval_ms: int = Field(default=10_000, ge=100)
+    required_metrics: list[str] = []
+    stale_after_ms: int = Field(default=60_000, ge=100)
+    lost_after_ms: int = Field(default=120_000, ge=100)
+
+
+class Service(Written):
+    """One service of the fleet."""
+
+    name: Name
+    domain: Name
+    tier: int = Field(ge=0, le=4, description="0 is the most important")
+    owner: str
+    environment: str = "production"
+    autonomy: Autonomy = Autonomy.APPROVE
+    instances: int = Field(default=1, ge=1, description="declared capacity, in instances")
+    depends_on: list[Name] = []
+    targets: list[TargetRef] = []
+    telemetry: TelemetryContract = TelemetryContract()
+
+
+class Domain(Written):
+    """A unit of governance. `partition` pins it; without one its name is hashed."""
+
+    name: Name
+    partition: int | None = Field(default=None, ge=0)
+
+
+class Fleet(Written):
+    """Which services there are, whose they are and where they are governed."""
+
+    kind: Literal["Fleet"] = "Fleet"
+    name: Name
+    domains: list[Domain]
+    services: list[Service]
+
+
+class Selector(Written):
+    """Series by metric name and by the attributes that must be equal; series that match are added up."""
+
+    metric: str
+    attributes: dict[str, str] = {}
+
+
+class RatioIndicator(Written):
+    """Bad (or good) events over all events."""
+
+    type: Literal["ratio"] = "ratio"
+    bad: Selector | None = None
+    good: Selector | None = None
+    total: Selector
+
+
+class ThresholdIndicator(Written):
+    """Each sample is one event, bad when its value is beyond a bound."""
+
+    type: Literal["threshold"] = "threshold"
+    metric: Selector
+    bad_above: float | None = None
+    bad_below: float | None = None
+
+
+class BurnAlert(Written):
+    """Fires when the burn rate is at or above the threshold over both windows (SRE workbook, chapter 5)."""
+
+    severity: Severity = Severity.PAGE
+    long_window_ms: int = Field(ge=100)
+    short_window_ms: int = Field(ge=100)
+    burn_rate_milli: int = Field(ge=1, description="burn rate in thousandths: 14400 is 14.4")
+    min_events: int = Field(default=1, ge=1, description="events in the short window below which nothing fires")
+
+
+class Objective(Written):
+    """One service level objective."""
+
+    name: Name
+    service: Name
+    sli: SliKind
+    objective_bp: int = Field(ge=1, le=9_999, description="share of good events promised, basis points")
+    indicator: Annotated[RatioIndicator | ThresholdIndicator, Field(discriminator="type")]
+    alerts: list[BurnAlert]
+
+
+class ServiceLevelObjectives(Written):
+    """The objectives of a fleet."""
+
+    kind: Literal["ServiceLevelObjectives"] = "ServiceLevelObjectives"
+    name: Name
+    objectives: list[Objective]
+
+
+class RemedyAction(Written):
+    """An action with parameters as CEL expressions over the planner's variables, each giving a string."""
+
+    verb: Name
+    parameters: dict[str, str] = {}
+
+
+class RemedyStep(Written):
+    """One step of a remedy."""
+
+    id: Name
+    driver: Name
+    action: RemedyAction
+    compensation: RemedyAction | None = None
+    timeout_ms: int = Field(default=30_000, ge=100)
+    max_attempts: int = Field(default=2, ge=1, le=10)
+    settle_ms: int = Field(default=0, ge=0)
+
+
+class RemedyVerification(Written):
+    """How the remedy's effect is judged."""
+
+    guard_metrics: list[str] = []
+    before_ms: int = Field(default=300_000, ge=100)
+    settle_ms: int = Field(default=30_000, ge=0)
+    after_ms: int = Field(default=300_000, ge=100)
+    deadline_ms: int = Field(default=1_800_000, ge=100)
+
+
+class Remedy(Written):
+    """One thing that may be done about an incident."""
+
+    name: Name
+    summary: str
+    signal_kinds: list[str] = ["slo_burn"]
+    slis: list[SliKind] = []
+    precondition: str = Field(default="true", description="CEL over the planner's variables, giving a bool")
+    risk_class: RiskClass
+    reversible: bool = True
+    cost: int = Field(default=1, ge=0)
+    prior_successes_milli: int = Field(default=1_000, ge=1, description="declared prior: successes in thousandths")
+    prior_failures_milli: int = Field(default=1_000, ge=1, description="declared prior: failures in thousandths")
+    blast_radius_instances: str = Field(default="service_instances", description="CEL giving an int")
+    cooldown_ms: int = Field(default=60_000, ge=0)
+    steps: list[RemedyStep] = Field(min_length=1)
+    verification: RemedyVerification = RemedyVerification()
+
+
+class RemedyCatalogue(Written):
+    """What may be done."""
+
+    kind: Literal["RemedyCatalogue"] = "RemedyCatalogue"
+    name: Name
+    remedies: list[Remedy]
+
+
+class Role(StrEnum):
+    """What a principal's signature is good for."""
+
+    ADMINISTRATOR = "administrator"
+    """May activate configuration of every kind, the signer list among them."""
+    AUTHOR = "author"
+    """May activate configuration, but not the signer list."""
+    OPERATOR = "operator"
+    """May halt and resume."""
+    APPROVER = "approver"
+    """May approve plans (the default approval group)."""
+    POLICY = "policy"
+    """May authorise plans: the policy agent's own key."""
+    SEALER = "sealer"
+    """May seal the log."""
+
+
+class Principal(Written):
+    """Someone or something whose signature counts."""
+
+    name: Name
+    public_key: str = Field(description="Ed25519 public key, 32 bytes in base64")
+    roles: list[str] = Field(description="Of `Role`, or the name of an approval group")
+
+
+class Signers(Written):
+    """Whose signatures count, and for what."""
+
+    kind: Literal["Signers"] = "Signers"
+    name: Name
+    signers: list[Principal]
+
+
+class ChangeWindow(Written):
+    """A weekly window in which changes are allowed, in the calendar's zone; `until` is exclusive."""
+
+    days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]]
+    from_minute: int = Field(default=0, ge=0, le=1440)
+    until_minute: int = Field(default=1440, ge=0, le=1440)
+
+
+class Freeze(Written):
+    """A time in which changes are not allowed in some domains; all domains when the list is empty."""
+
+    from_us: int
+    until_us: int
+    domains: list[Name] = []
+    reason: str
+
+
+class Calendar(Written):
+    """When changes are allowed."""
+
+    kind: Literal["Calendar"] = "Calendar"
+    name: Name
+    utc_offset_minutes: int = Field(default=0, ge=-840, le=840, description="pinned: no zone database is consulted")
+    change_windows: list[ChangeWindow]
+    freezes: list[Freeze] = []
+
+
+KINDS: dict[str, type[Written]] = {
+    "Fleet": Fleet,
+    "ServiceLevelObjectives": ServiceLevelObjectives,
+    "RemedyCatalogue": RemedyCatalogue,
+    "Signers": Signers,
+    "Calendar": Calendar,
+}
+"""The kinds whose models are here; `PolicyBundle` is added where policies are read."""
+
+
+def canonical(content: Any) -> str:
+    """Canonical JSON of plain data: sorted keys, no insignificant space."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def document(content: dict[str, Any]) -> Document:
+    """The log's form of a document's plain data, which must have `kind` and `name`."""
+    text = canonical(content)
+    return Document(kind=content["kind"], name=content["name"], digest=digest_of(text), content=text)
+
+
+class Configuration(Written):
+    """The documents in force, of all kinds. Kept in agents' states; what it does not know it leaves as documents."""
+
+    documents: dict[str, dict[str, Document]] = {}
+
+    def with_activated(self, documents: Iterable[Document]) -> "Configuration":
+        """The configuration after an activation: each kind that is present is replaced whole."""
+        fresh: dict[str, dict[str, Document]] = {}
+        for doc in documents:
+            fresh.setdefault(doc.kind, {})[doc.name] = doc
+        return Configuration(documents={**self.documents, **fresh})
+
+    def of_kind(self, kind: str) -> list[Document]:
+        """The documents of a kind, by name."""
+        return [doc for _, doc in sorted(self.documents.get(kind, {}).items())]
+
+    def fleets(self) -> list[Fleet]:
+        """The fleet documents, parsed."""
+        return [Fleet.model_validate_json(doc.content) for doc in self.of_kind("Fleet")]
+
+    def objectives(self) -> list[Objective]:
+        """Every objective in force, in the documents' order."""
+        parsed = (ServiceLevelObjectives.model_validate_json(d.content) for d in self.of_kind("ServiceLevelObjectives"))
+        return [objective for slos in parsed for objective in slos.objectives]
+
+    def remedies(self) -> list[Remedy]:
+        """Every remedy in force, in the documents' order."""
+        parsed = (RemedyCatalogue.model_validate_json(doc.content) for doc in self.of_kind("RemedyCatalogue"))
+        return [remedy for catalogue in parsed for remedy in catalogue.remedies]
+
+    def signers(self) -> list[Principal]:
+        """Every principal in force."""
+        parsed = (Signers.model_validate_json(doc.content) for doc in self.of_kind("Signers"))
+        return [signer for signers in parsed for signer in signers.signers]
+
+    def calendar(self) -> Calendar | None:
+        """The calendar in force: the first by name, or None."""
+        docs = self.of_kind("Calendar")
+        return Calendar.model_validate_json(docs[0].content) if docs else None

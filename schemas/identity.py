@@ -1,0 +1,40 @@
+"""Identities derived from content and position: nothing here is random, so a replay mints the same ones."""
+
+import hashlib
+import uuid
+
+from autopilot.schemas.envelope import Position
+
+NAMESPACE = uuid.UUID("6f1d5c1e-54b5-5f0a-9a3e-5a0f1b0c7a11")
+LIVE_RUN = "live"
+
+
+def event_id(run: str, producer: str, cause: Position, ordinal: int) -> str:
+    """Identity of the `ordinal`-th output that `producer` makes of the record at `cause` (RFC 4122 UUIDv5)."""
+    return str(uuid.uuid5(NAMESPACE, f"{run}/{producer}/{cause}/{ordinal}"))
+
+
+def content_id(event_type: str, content: bytes) -> str:
+    """Identity of an event from outside: the same content has the same identity."""
+    return str(uuid.uuid5(NAMESPACE, f"{event_type}:{hashlib.sha256(content).hexdigest()}"))
+
+
+def derived_id(prefix: str, *parts: str) -> str:
+    """A readable identity such as `inc-3f0a9c2b71d4e6a8`, derived from `parts`."""
+    digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+    return f"{prefix}-{digest[:16]}"
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes, as `sha256:HEX`."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def trace_id(run: str, correlation_id: str) -> str:
+    """W3C trace id (32 hex digits): one incident is one trace."""
+    return hashlib.sha256(f"trace/{run}/{correlation_id}".encode()).hexdigest()[:32]
+
+
+def span_id(an_event_id: str) -> str:
+    """W3C span id (16 hex digits) of the span that produced or handled an event."""
+    return hashlib.sha256(f"span/{an_event_id}".encode()).hexdigest()[:16]

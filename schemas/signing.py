@@ -1,0 +1,66 @@
+"""Ed25519 signatures over events (RFC 8032). The signature stands in a record header, so the value stays as written.
+
+What is signed is the event type, the key and the Avro record without its five-byte header: a signature holds wherever
+the record is stored and whichever registry numbered its schema.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+from autopilot.schemas.codec import HEADER_BYTES
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+_CONTEXT = b"autopilot-event-v1\0"
+
+
+def signed_content(event_type: str, key: bytes, value: bytes) -> bytes:
+    """The bytes that a signature covers."""
+    return _CONTEXT + event_type.encode() + b"\0" + len(key).to_bytes(4, "big") + key + value[HEADER_BYTES:]
+
+
+def key_id(public_key: str) -> str:
+    """Short name of a base64 public key: the first 16 hex digits of its SHA-256."""
+    return hashlib.sha256(base64.b64decode(public_key)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A principal's private key. Held by processes of `infra`, never by an agent."""
+
+    principal: str
+    private: Ed25519PrivateKey
+
+    @classmethod
+    def generate(cls, principal: str) -> "SigningKey":
+        """A new key for `principal`."""
+        return cls(principal, Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_bytes(cls, principal: str, raw: bytes) -> "SigningKey":
+        """The key of 32 private bytes."""
+        return cls(principal, Ed25519PrivateKey.from_private_bytes(raw))
+
+    @property
+    def public_key(self) -> str:
+        """The public key, 32 bytes in base64."""
+        return base64.b64encode(self.private.public_key().public_bytes_raw()).decode()
+
+    def sign(self, event_type: str, key: bytes, value: bytes) -> bytes:
+        """The signature header's value: `KEY_ID:BASE64`."""
+        signature = self.private.sign(signed_content(event_type, key, value))
+        return f"{key_id(self.public_key)}:{base64.b64encode(signature).decode()}".encode()
+
+
+def holds(header: bytes, public_key: str, event_type: str, key: bytes, value: bytes) -> bool:
+    """Whether the signature header was made with `public_key` over this event."""
+    try:
+        named, _, signature = header.decode().partition(":")
+        if named != key_id(public_key):
+            return False
+        verifier = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key))
+        verifier.verify(base64.b64decode(signature), signed_content(event_type, key, value))
+    except (InvalidSignature, ValueError):
+        return False
+    return True

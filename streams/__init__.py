@@ -1,0 +1,1 @@
+"""Kafka and time: topics, the worker loop, recovery, and the in-process runner."""

@@ -1,0 +1,112 @@
+"""Minting: drafts become records. Every envelope of the system is made here, and every signature of an agent's event.
+
+The minted bytes depend on the draft and the cause alone, so a replay mints the same; only the signature needs a key.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Draft, Envelope, Event, Position, Recorded
+from autopilot.schemas.identity import LIVE_RUN, content_id, event_id, span_id, trace_id
+from autopilot.schemas.partition import partition_of
+from autopilot.schemas.signing import SigningKey
+from autopilot.streams.record import EVENT_TYPE, RUN, SIGNATURE, TRACEPARENT, Headers, Outgoing
+
+BROADCAST_KEY = b"*"
+BROADCAST_TOPICS = (Topic.TELEMETRY, Topic.LOG)
+
+
+@dataclass(frozen=True)
+class Mint:
+    """Makes records for one producer of one run. `key` signs the event types in `signs`."""
+
+    codec: Codec
+    producer: str
+    partitions: int
+    run: str = LIVE_RUN
+    key: SigningKey | None = None
+    signs: frozenset[str] = field(default_factory=frozenset)
+
+    def of_cause(
+        self, draft: Draft, cause: Recorded[Payload], ordinal: int, placements: Mapping[str, int], now_us: int
+    ) -> Outgoing:
+        """The record of an agent's `ordinal`-th draft about `cause`."""
+        at = cause.position
+        envelope = Envelope(
+            event_id=event_id(self.run, self.producer, at, ordinal),
+            run=self.run,
+            correlation_id=draft.correlation_id,
+            causation_id=cause.envelope.event_id,
+            cause_topic=at.topic,
+            cause_partition=at.partition,
+            cause_offset=at.offset,
+            occurred_at_us=max(cause.envelope.occurred_at_us, now_us),
+            domain=draft.domain,
+            service=draft.service,
+            producer=self.producer,
+        )
+        partition = self.partition_for(draft, placements)
+        if cause.position.topic == Topic.LOG == draft.payload.topic:
+            partition = at.partition
+        return self._record(Event(envelope, draft.payload), partition)
+
+    def from_outside(self, draft: Draft, at_us: int, placements: Mapping[str, int]) -> Outgoing:
+        """The record of an event that no record caused; its identity is its content's."""
+        event = self.outside_event(draft, at_us)
+        return self._record(event, self.partition_for(draft, placements))
+
+    def broadcast(self, draft: Draft, at_us: int) -> Iterator[Outgoing]:
+        """The same event for every partition of both topics; to be written in one transaction."""
+        event = self.outside_event(draft, at_us)
+        for topic in BROADCAST_TOPICS:
+            for partition in range(self.partitions):
+                yield self._record(event, partition, topic=topic, key=BROADCAST_KEY)
+
+    def outside_event(self, draft: Draft, at_us: int) -> Event[Payload]:
+        """An event from outside with its identity, which covers content, address, time and sender."""
+        blank = Envelope(
+            event_id="",
+            run=self.run,
+            correlation_id=draft.correlation_id,
+            causation_id="",
+            cause_topic="",
+            cause_partition=-1,
+            cause_offset=-1,
+            occurred_at_us=at_us,
+            domain=draft.domain,
+            service=draft.service,
+            producer=self.producer,
+        )
+        content = self.codec.encode(Event(blank, draft.payload))
+        identity = content_id(draft.payload.event_type(), content)
+        return Event(blank.model_copy(update={"event_id": identity}), draft.payload)
+
+    def partition_for(self, draft: Draft, placements: Mapping[str, int]) -> int:
+        """The partition of a draft: by service on the telemetry topic, by domain elsewhere."""
+        if draft.payload.topic == Topic.TELEMETRY:
+            return partition_of(draft.service, self.partitions)
+        return partition_of(draft.domain, self.partitions, placements)
+
+    def _record(
+        self, event: Event[Payload], partition: int, *, topic: Topic | None = None, key: bytes | None = None
+    ) -> Outgoing:
+        envelope = event.envelope
+        topic = topic or event.payload.topic
+        if key is None:
+            key = (envelope.service if topic == Topic.TELEMETRY else envelope.domain).encode()
+        value = self.codec.encode(event)
+        name = event.type
+        headers: Headers = {EVENT_TYPE: name.encode(), RUN: self.run.encode()}
+        if envelope.correlation_id:
+            trace = trace_id(self.run, envelope.correlation_id)
+            headers[TRACEPARENT] = f"00-{trace}-{span_id(envelope.event_id)}-01".encode()
+        if self.key is not None and name in self.signs:
+            headers[SIGNATURE] = self.key.sign(name, key, value)
+        return Outgoing(str(topic), partition, key, value, headers)
+
+
+def position_of(topic: Topic, partition: int, offset: int) -> Position:
+    """A position on one of the system's topics."""
+    return Position(str(topic), partition, offset)
