@@ -14,7 +14,7 @@ T = TypeVar("T", bound=str)
 
 
 class TransitionError(LookupError):
-    """The table has no transition for this trigger in this state: the event that caused it must be left without effect."""
+    """The table has no such transition: whatever caused it is to be left without effect."""
 
     def __init__(self, lifecycle: str, state: str, trigger: str) -> None:
         super().__init__(f"{lifecycle} `{state}` has no transition on `{trigger}`")

@@ -1,0 +1,1 @@
+"""The planner: incidents, and the plans that would end them."""

@@ -1,0 +1,1 @@
+"""The verifier: whether an execution, or its rollback, helped."""
