@@ -1,0 +1,112 @@
+"""The system's topics: partition counts and configurations, and how they are made."""
+
+from collections.abc import Mapping
+
+from autopilot.schemas.contract import Topic
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+KafkaConfig = Mapping[str, str]
+"""Client configuration as librdkafka names it: `bootstrap.servers`, `security.protocol` ..."""
+
+_WEEK_MS = 7 * 24 * 3600 * 1000
+_FOR_EVER = {"retention.ms": "-1", "retention.bytes": "-1"}
+_LARGE = {"max.message.bytes": str(2 * 1024 * 1024)}
+_TIMEOUT_S = 30.0
+
+
+class TopicsError(RuntimeError):
+    """The topics cannot be made, or stand with another shape than this configuration says."""
+
+
+def topic_config(topic: Topic) -> dict[str, str]:
+    """The Kafka configuration of one topic.
+
+    The broker's clock stamps every record, so that latencies are measured by one clock and no sender can hold up
+    retention. The log is kept for ever; telemetry for a week. Snapshots and dead letters wrap other records, so they
+    may be larger than those.
+    """
+    stamped = {"message.timestamp.type": "LogAppendTime"}
+    return stamped | {
+        Topic.TELEMETRY: {"retention.ms": str(_WEEK_MS)},
+        Topic.LOG: _FOR_EVER,
+        Topic.SNAPSHOTS: {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"} | _LARGE,
+        Topic.SEALS: _FOR_EVER,
+        Topic.DEAD_LETTERS: _FOR_EVER | _LARGE,
+        Topic.KPIS: {"retention.ms": str(_WEEK_MS)},
+    }.get(topic, {})
+
+
+def partition_count(topic: Topic, partitions: int) -> int:
+    """How many partitions a topic has when the system has `partitions`: as many, but one for the seals."""
+    return 1 if topic is Topic.SEALS else partitions
+
+
+def create_topics(kafka: KafkaConfig, partitions: int) -> list[Topic]:
+    """Makes the topics that are missing and gives them.
+
+    Raises `TopicsError` when a topic that is there has another partition count: it is fixed at creation, because a key
+    would move.
+    """
+    client = AdminClient(dict(kafka))
+    try:
+        present = client.list_topics(timeout=_TIMEOUT_S).topics
+    except KafkaException as error:
+        raise TopicsError(f"kafka at `{kafka['bootstrap.servers']}` does not answer: {_text(error)}") from None
+    for topic in Topic:
+        standing = present.get(str(topic))
+        wanted = partition_count(topic, partitions)
+        if standing is not None and standing.partitions and len(standing.partitions) != wanted:
+            raise TopicsError(
+                f"topic `{topic}` has {len(standing.partitions)} partitions, expected {wanted}: "
+                "the count is fixed at creation; set `AUTOPILOT_PARTITIONS` to the count that stands"
+            )
+    missing = [topic for topic in Topic if str(topic) not in present]
+    _create(client, missing, partitions)
+    return missing
+
+
+def recreate_topics(kafka: KafkaConfig, partitions: int) -> None:
+    """Deletes the system's topics with everything in them, and makes them anew. For tests and throw-away clusters.
+
+    Kafka forgets the committed offsets of a deleted topic; groups without members are deleted, too.
+    """
+    client = AdminClient(dict(kafka))
+    present = client.list_topics(timeout=_TIMEOUT_S).topics
+    standing = [str(topic) for topic in Topic if str(topic) in present]
+    if standing:
+        for deleted in client.delete_topics(standing, operation_timeout=_TIMEOUT_S).values():
+            deleted.result()
+    _delete_idle_groups(client)
+    _create(client, list(Topic), partitions)
+
+
+def _create(client: AdminClient, topics: list[Topic], partitions: int) -> None:
+    if not topics:
+        return
+    wanted = [
+        NewTopic(str(topic), num_partitions=partition_count(topic, partitions), config=topic_config(topic))
+        for topic in topics
+    ]
+    for name, created in client.create_topics(wanted, operation_timeout=_TIMEOUT_S).items():
+        try:
+            created.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TopicsError(f"topic `{name}` cannot be created: {_text(error)}") from None
+
+
+def _delete_idle_groups(client: AdminClient) -> None:
+    groups = [group.group_id for group in client.list_consumer_groups().result().valid]
+    if not groups:
+        return
+    for deleted in client.delete_consumer_groups(groups).values():
+        try:
+            deleted.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NON_EMPTY_GROUP:
+                raise
+
+
+def _text(error: KafkaException) -> str:
+    return str(error.args[0].str())
