@@ -35,6 +35,6 @@ def trace_id(run: str, correlation_id: str) -> str:
     return hashlib.sha256(f"trace/{run}/{correlation_id}".encode()).hexdigest()[:32]
 
 
-def span_id(an_event_id: str) -> str:
-    """W3C span id (16 hex digits) of the span that produced or handled an event."""
-    return hashlib.sha256(f"span/{an_event_id}".encode()).hexdigest()[:16]
+def span_id(handler: str, handled_event_id: str) -> str:
+    """W3C span id (16 hex digits) of the span in which `handler` handled an event, and made others of it."""
+    return hashlib.sha256(f"span/{handler}/{handled_event_id}".encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from autopilot.agents.agent import Agent, BatchingAgent
 from autopilot.schemas.codec import Codec
@@ -49,11 +49,43 @@ class BatchFaultError(RuntimeError):
     """`handle_batch` raised and may have left the state half changed: drop the fold and start again one by one."""
 
 
+class Watch(Protocol):
+    """Told of every call of an agent, for traces. It changes nothing."""
+
+    def starting(self) -> None:
+        """The agent is about to be called."""
+        ...
+
+    def handled(self, recorded: Recorded[Payload], outputs: Sequence[Output]) -> None:
+        """The agent has handled `recorded` and made `outputs` of it."""
+        ...
+
+
+class Unwatched:
+    """Watches nothing."""
+
+    def starting(self) -> None:
+        """Nothing."""
+
+    def handled(self, recorded: Recorded[Payload], outputs: Sequence[Output]) -> None:
+        """Nothing."""
+
+
 class PartitionFold(Generic[S]):
     """One agent over one partition. `one_by_one` never uses the agent's `handle_batch`."""
 
-    def __init__(self, agent: Agent[S], codec: Codec, mint: Mint, *, reads_run: str, one_by_one: bool = False) -> None:
+    def __init__(
+        self,
+        agent: Agent[S],
+        codec: Codec,
+        mint: Mint,
+        *,
+        reads_run: str,
+        one_by_one: bool = False,
+        watch: Watch | None = None,
+    ) -> None:
         self.agent = agent
+        self._watch = watch or Unwatched()
         self._batching = agent if isinstance(agent, BatchingAgent) else None
         self._one_by_one = one_by_one
         self._codec = codec
@@ -158,22 +190,26 @@ class PartitionFold(Generic[S]):
             for record, recorded in batch:
                 self._handle_one(record, recorded, out)
             return
+        self._watch.starting()
         try:
             self.state, outputs = batching.handle_batch(self.state, [recorded for _, recorded in batch])
         except Exception as error:
             raise BatchFaultError from error
         for (record, recorded), made in zip(batch, outputs, strict=True):
+            self._watch.handled(recorded, made)
             self._write(record, recorded, made, out)
 
     def _handle_one(self, record: Record, recorded: Recorded[Payload], out: list[Outgoing]) -> None:
         parked = self.runtime.parked
         if parked and (WHOLE_PARTITION in parked or _unit(recorded.envelope) in parked):
             return
+        self._watch.starting()
         try:
             self.state, outputs = self.agent.handle(self.state, recorded)
         except Exception as error:  # whatever it is, the domain is parked and the partition goes on
             self._park(recorded, error, out)
             return
+        self._watch.handled(recorded, outputs)
         self._write(record, recorded, outputs, out)
 
     # -- outputs -----------------------------------------------------------------------------------------------------

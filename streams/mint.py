@@ -4,11 +4,11 @@ The minted bytes depend on the draft and the cause alone, so a replay mints the 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload, Topic
-from autopilot.schemas.envelope import Draft, Envelope, Event, Position, Recorded
+from autopilot.schemas.envelope import Draft, Envelope, Event, Recorded
 from autopilot.schemas.identity import LIVE_RUN, content_id, event_id, span_id, trace_id
 from autopilot.schemas.partition import partition_of
 from autopilot.schemas.signing import SigningKey
@@ -50,19 +50,19 @@ class Mint:
         partition = self.partition_for(draft, placements)
         if cause.position.topic == Topic.LOG == draft.payload.topic:
             partition = at.partition
-        return self._record(Event(envelope, draft.payload), partition)
+        return self.record(Event(envelope, draft.payload), partition)
 
     def from_outside(self, draft: Draft, at_us: int, placements: Mapping[str, int]) -> Outgoing:
         """The record of an event that no record caused; its identity is its content's."""
         event = self.outside_event(draft, at_us)
-        return self._record(event, self.partition_for(draft, placements))
+        return self.record(event, self.partition_for(draft, placements))
 
     def broadcast(self, draft: Draft, at_us: int) -> Iterator[Outgoing]:
         """The same event for every partition of both topics; to be written in one transaction."""
-        event = self.outside_event(draft, at_us)
+        record = self.record(self.outside_event(draft, at_us), 0, key=BROADCAST_KEY)
         for topic in BROADCAST_TOPICS:
             for partition in range(self.partitions):
-                yield self._record(event, partition, topic=topic, key=BROADCAST_KEY)
+                yield replace(record, topic=str(topic), partition=partition)
 
     def outside_event(self, draft: Draft, at_us: int) -> Event[Payload]:
         """An event from outside with its identity, which covers content, address, time and sender."""
@@ -89,24 +89,18 @@ class Mint:
             return partition_of(draft.service, self.partitions)
         return partition_of(draft.domain, self.partitions, placements)
 
-    def _record(
-        self, event: Event[Payload], partition: int, *, topic: Topic | None = None, key: bytes | None = None
-    ) -> Outgoing:
+    def record(self, event: Event[Payload], partition: int, *, key: bytes | None = None) -> Outgoing:
+        """The record of an event: its bytes, headers and, where this producer signs the type, its signature."""
         envelope = event.envelope
-        topic = topic or event.payload.topic
         if key is None:
-            key = (envelope.service if topic == Topic.TELEMETRY else envelope.domain).encode()
+            key = (envelope.service if event.payload.topic == Topic.TELEMETRY else envelope.domain).encode()
         value = self.codec.encode(event)
         name = event.type
         headers: Headers = {EVENT_TYPE: name.encode(), RUN: self.run.encode()}
-        if envelope.correlation_id:
+        if envelope.correlation_id and envelope.causation_id:
             trace = trace_id(self.run, envelope.correlation_id)
-            headers[TRACEPARENT] = f"00-{trace}-{span_id(envelope.event_id)}-01".encode()
+            span = span_id(self.producer, envelope.causation_id)
+            headers[TRACEPARENT] = f"00-{trace}-{span}-01".encode()
         if self.key is not None and name in self.signs:
             headers[SIGNATURE] = self.key.sign(name, key, value)
-        return Outgoing(str(topic), partition, key, value, headers)
-
-
-def position_of(topic: Topic, partition: int, offset: int) -> Position:
-    """A position on one of the system's topics."""
-    return Position(str(topic), partition, offset)
+        return Outgoing(str(event.payload.topic), partition, key, value, headers)

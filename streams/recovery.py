@@ -1,0 +1,88 @@
+"""Recovery: the newest snapshot, then a fold up to the committed offset that writes nothing.
+
+A snapshot of other code is the last state of an epoch: the new code takes it over (its `load_state` migrates it) and
+an `AgentUpgraded` marks the offset. When it cannot be taken over, the new code folds from the beginning.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.contract import Topic
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.events.runtime import AgentUpgraded
+from autopilot.streams.code import code_digest
+from autopilot.streams.fold import PartitionFold
+from autopilot.streams.mint import Mint
+from autopilot.streams.reader import read_raw
+from autopilot.streams.record import Outgoing, Record
+from autopilot.streams.snapshots import Snapshot, load_latest, records_of
+
+CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How a partition was recovered. `upgrade` is to be recorded when other code was at work before."""
+
+    folded: int
+    from_snapshot: int | None
+    upgrade: Draft | None
+
+
+def recover(
+    kafka: Mapping[str, str], codec: Codec, fold: PartitionFold[Any], topic: Topic, partition: int, committed: int
+) -> Recovered:
+    """Brings a fresh `fold` to the committed offset, or to the newest snapshot where offsets have expired."""
+    snapshot = load_latest(kafka, codec, agent=fold.agent.name, topic=topic, partition=partition)
+    loaded = snapshot is not None and _load(fold, snapshot)
+    folded = 0
+    start = fold.runtime.next_offset
+    if start < committed:
+        records = read_raw(kafka, topic, partitions=[partition], start={partition: start}, end={partition: committed})
+        for chunk in _chunks(records):
+            fold.step(chunk)
+            folded += len(chunk)
+    return Recovered(folded, start if loaded else None, _upgrade(fold, snapshot, start))
+
+
+def snapshot_records(mint: Mint, fold: PartitionFold[Any], topic: Topic, partition: int) -> list[Outgoing]:
+    """The records of a snapshot of a fold as it is now."""
+    return records_of(
+        mint,
+        agent=fold.agent.name,
+        code_digest=code_digest(),
+        topic=topic,
+        partition=partition,
+        next_offset=fold.runtime.next_offset,
+        state=fold.dump(),
+        now_us=fold.runtime.now_us,
+    )
+
+
+def _load(fold: PartitionFold[Any], snapshot: Snapshot) -> bool:
+    try:
+        fold.load(snapshot.state)
+    except (ValueError, KeyError, TypeError):
+        if snapshot.manifest.code_digest == code_digest():
+            raise
+        return False
+    return True
+
+
+def _upgrade(fold: PartitionFold[Any], snapshot: Snapshot | None, from_offset: int) -> Draft | None:
+    previous = snapshot.manifest.code_digest if snapshot is not None else ""
+    if previous == code_digest():
+        return None
+    event = AgentUpgraded(
+        agent=fold.agent.name, code_digest=code_digest(), previous_digest=previous, from_offset=from_offset
+    )
+    return Draft(event, "")
+
+
+def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+    iterator = iter(records)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
