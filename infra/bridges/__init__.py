@@ -1,0 +1,1 @@
+"""Ways in for telemetry that other systems already send."""
