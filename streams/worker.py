@@ -152,7 +152,7 @@ class AgentWorker:
 
     def _report(self, records: list[Record], outgoing: list[Outgoing], consumer: Consumer) -> None:
         last = records[-1].position
-        attributes = {**self._attributes, "partition": last.partition}
+        attributes = {**self._attributes, "partition": str(last.partition)}
         seen.END_TO_END.record(max(0.0, time.time() * 1_000 - records[0].timestamp_ms), self._attributes)
         _, high = consumer.get_watermark_offsets(TopicPartition(last.topic, last.partition), cached=True)
         seen.LAG.set(max(0, high - last.offset - 1), attributes)
