@@ -1,0 +1,288 @@
+"""The executor: turns an authorised plan into steps, one at a time, and undoes them when it must.
+
+It promises: one execution for each decision; no forward step without a signed, unexpired, unrevoked authorisation of
+exactly the plan that was proposed; none while the domain is halted or the target's breaker is open; none after a
+rollback began. A rollback is always possible. What cannot be undone, or is not known, is handed to a person.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
+
+from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.executor.breaker import breaker_of
+from autopilot.agents.executor.saga import Saga
+from autopilot.agents.executor.states import (
+    Execution,
+    ExecutionState,
+    ExecutorState,
+    KnownPlan,
+    execution_of,
+)
+from autopilot.policies.obligations import APPROVAL, NOTIFY
+from autopilot.schemas.configuration import Role
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
+from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
+from autopilot.schemas.events.executor import ExecutionFailed
+from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
+from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
+from autopilot.schemas.events.policy import AuthorizationRevoked, Obligation, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.plan_hash import plan_hash
+
+PLAN_KEPT_US = 3_600_000_000
+"""How long a plan that was never executed is remembered after it expired."""
+ENDED_KEPT_US = 86_400_000_000
+"""How long an execution whose outcome never came is remembered after it ended."""
+
+Handler = Callable[[ExecutorState, Recorded[Any]], Sequence[Output]]
+StepResult = StepStarted | StepSucceeded | StepFailed | StepIndeterminate
+
+
+class Executor(FoldingAgent[ExecutorState]):
+    """See the module."""
+
+    name = "executor"
+    reads = Topic.LOG
+    state_type = TypeAdapter(ExecutorState)
+
+    def initial_state(self) -> ExecutorState:
+        """Nothing is known and nobody has a role."""
+        return ExecutorState()
+
+    def handle(self, state: ExecutorState, recorded: Recorded[Any]) -> tuple[ExecutorState, Sequence[Output]]:
+        """See `Agent.handle`."""
+        return state, self._handlers[type(recorded.payload)](state, recorded)
+
+    # -- time, roles, halts ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _tick(state: ExecutorState, recorded: Recorded[Tick]) -> Sequence[Output]:
+        state.now_us = recorded.payload.at_us
+        outputs = _each_active(state)
+        _forget(state)
+        return outputs
+
+    @staticmethod
+    def _activated(state: ExecutorState, recorded: Recorded[ConfigurationActivated]) -> Sequence[Output]:
+        state.authority.activate(recorded.payload)
+        return []
+
+    @staticmethod
+    def _halt(state: ExecutorState, recorded: Recorded[Halt]) -> Sequence[Output]:
+        refused = state.authority.halt(recorded)
+        if refused is not None:
+            return [refused]
+        for execution in list(state.executions.values()):
+            if state.authority.halted(state.plans[execution.plan_id].domain):
+                Saga(state, execution, _now_us(state, recorded)).halted()
+        return []
+
+    @staticmethod
+    def _resume(state: ExecutorState, recorded: Recorded[Resume]) -> Sequence[Output]:
+        refused = state.authority.resume(recorded)
+        return [refused] if refused is not None else _each_active(state)
+
+    # -- plans and decisions -----------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _proposed(state: ExecutorState, recorded: Recorded[PlanProposed]) -> Sequence[Output]:
+        plan = recorded.payload
+        if plan.plan_hash != plan_hash(plan.steps, plan.verification):
+            return [Rejection("plan_hash", plan.plan_hash, "the hash of the plan's steps and verification")]
+        if plan.plan_id in state.plans:
+            return [Rejection("plan_id", f"`{plan.plan_id}`", "a plan that was not proposed before")]
+        state.plans[plan.plan_id] = KnownPlan(plan, recorded.envelope.domain, recorded.envelope.service)
+        return []
+
+    @staticmethod
+    def _dropped(state: ExecutorState, recorded: Recorded[PlanWithdrawn | PlanDenied]) -> Sequence[Output]:
+        payload = recorded.payload
+        plan_id = payload.plan_id if isinstance(payload, PlanWithdrawn) else payload.decision.plan_id
+        running = [execution for execution in state.executions.values() if execution.plan_id == plan_id]
+        if not running:
+            state.plans.pop(plan_id, None)
+        if isinstance(payload, PlanDenied):
+            return []
+        return [
+            output
+            for execution in running
+            for output in Saga(state, execution, _now_us(state, recorded)).unwanted(
+                f"the plan was withdrawn: {payload.reason}"
+            )
+        ]
+
+    @staticmethod
+    def _authorized(state: ExecutorState, recorded: Recorded[PlanAuthorized]) -> Sequence[Output]:
+        authorization = recorded.payload
+        decision = authorization.decision
+        if not state.authority.has(recorded.signed_by, Role.POLICY):
+            return [_unsigned(recorded)]
+        if any(e.plan_id == decision.plan_id for e in state.executions.values()):
+            return [Rejection("decision.plan_id", f"`{decision.plan_id}`", "a plan that was not executed before")]
+        now_us = _now_us(state, recorded)
+        obstacle = _obstacle(state, authorization, now_us)
+        if obstacle:
+            failed = ExecutionFailed(
+                execution_id="",
+                plan_id=decision.plan_id,
+                incident_id=decision.incident_id,
+                reason=obstacle,
+                needs_person=False,
+            )
+            return [Draft(failed, recorded.envelope.domain, recorded.envelope.service, decision.incident_id)]
+        execution = Execution(
+            execution_id=execution_of(decision.decision_id),
+            plan_id=decision.plan_id,
+            decision_id=decision.decision_id,
+            incident_id=decision.incident_id,
+            not_after_us=authorization.not_after_us,
+        )
+        return Saga(state, execution, now_us).start()
+
+    @staticmethod
+    def _revoked(state: ExecutorState, recorded: Recorded[AuthorizationRevoked]) -> Sequence[Output]:
+        payload = recorded.payload
+        if not state.authority.has(recorded.signed_by, Role.POLICY):
+            return [_unsigned(recorded)]
+        now_us = _now_us(state, recorded)
+        state.revoked[payload.decision_id] = now_us
+        execution = state.executions.get(execution_of(payload.decision_id))
+        if execution is None:
+            return []
+        return Saga(state, execution, now_us).unwanted(f"the authorisation was revoked: {payload.reason}")
+
+    # -- results and verdicts ----------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _started(state: ExecutorState, recorded: Recorded[StepStarted]) -> Sequence[Output]:
+        saga = _present(state, recorded)
+        return saga.started() if saga and saga.execution.attempt == recorded.payload.attempt else []
+
+    @staticmethod
+    def _succeeded(state: ExecutorState, recorded: Recorded[StepSucceeded]) -> Sequence[Output]:
+        saga = _present(state, recorded)
+        return saga.succeeded() if saga else []
+
+    @staticmethod
+    def _failed(state: ExecutorState, recorded: Recorded[StepFailed]) -> Sequence[Output]:
+        saga = _present(state, recorded)
+        if saga is None or saga.execution.attempt != recorded.payload.attempt:
+            return []
+        return saga.failed(recorded.payload.failure, recorded.payload.reason)
+
+    @staticmethod
+    def _indeterminate(state: ExecutorState, recorded: Recorded[StepIndeterminate]) -> Sequence[Output]:
+        saga = _present(state, recorded)
+        return saga.indeterminate(recorded.payload.reason) if saga else []
+
+    @staticmethod
+    def _judged(
+        state: ExecutorState, recorded: Recorded[OutcomeVerified | OutcomeRejected | OutcomeInconclusive]
+    ) -> Sequence[Output]:
+        outcome = recorded.payload.outcome
+        execution = state.executions.get(outcome.execution_id)
+        if execution is None or outcome.phase != "remedy":
+            return []
+        saga = Saga(state, execution, _now_us(state, recorded))
+        if isinstance(recorded.payload, OutcomeRejected):
+            return saga.rejected(f"the outcome was rejected: {outcome.reason}")
+        return saga.accepted()
+
+    _handlers: ClassVar[dict[type[Payload], Handler]] = {
+        Tick: _tick,
+        ConfigurationActivated: _activated,
+        Halt: _halt,
+        Resume: _resume,
+        PlanProposed: _proposed,
+        PlanWithdrawn: _dropped,
+        PlanDenied: _dropped,
+        PlanAuthorized: _authorized,
+        AuthorizationRevoked: _revoked,
+        StepStarted: _started,
+        StepSucceeded: _succeeded,
+        StepFailed: _failed,
+        StepIndeterminate: _indeterminate,
+        OutcomeVerified: _judged,
+        OutcomeRejected: _judged,
+        OutcomeInconclusive: _judged,
+    }
+    handles = frozenset(_handlers)
+
+
+def _now_us(state: ExecutorState, recorded: Recorded[Any]) -> int:
+    """The last tick's time; before the first tick the event's own."""
+    return state.now_us or recorded.envelope.occurred_at_us
+
+
+def _each_active(state: ExecutorState) -> list[Output]:
+    active = [execution for execution in state.executions.values() if execution.active]
+    return [output for execution in active for output in Saga(state, execution, state.now_us).time_passed()]
+
+
+def _present(state: ExecutorState, recorded: Recorded[Any]) -> Saga | None:
+    """The saga that a result answers, when it is about its present step and phase; a late result is about none."""
+    result: StepResult = recorded.payload
+    execution = state.executions.get(result.execution_id)
+    if execution is None or not execution.active or execution.phase != result.phase:
+        return None
+    if execution.pending[0] != result.step_id or result.attempt > execution.attempt:
+        return None
+    return Saga(state, execution, _now_us(state, recorded))
+
+
+def _unsigned(recorded: Recorded[Any]) -> Rejection:
+    return Rejection("signature", f"of `{recorded.signed_by or 'nobody known'}`", "of a principal with the role policy")
+
+
+def _obstacle(state: ExecutorState, authorization: PlanAuthorized, now_us: int) -> str:
+    """Why an authorised plan is not begun; empty when it is."""
+    decision = authorization.decision
+    known = state.plans.get(decision.plan_id)
+    if known is None:
+        return f"plan `{decision.plan_id}` is not known: it was never proposed, or it was withdrawn or has expired"
+    if known.plan.plan_hash != decision.plan_hash:
+        return "the decision is about another version of the plan: the hashes differ"
+    if decision.decision_id in state.revoked:
+        return "the authorisation was revoked"
+    if now_us > authorization.not_after_us:
+        return "the authorisation's time is over"
+    name = breaker_of(known.plan.steps[0].action)
+    if name in state.breakers and not state.breakers[name].lets_through(now_us):
+        return f"the breaker `{name}` is open"
+    return next(filter(None, (_unmet(o, authorization) for o in authorization.obligations)), "")
+
+
+def _unmet(obligation: Obligation, authorization: PlanAuthorized) -> str:
+    """Why an obligation cannot be met; empty when it is met, or will be by whoever notifies."""
+    if obligation.name == NOTIFY:
+        return ""
+    if obligation.name != APPROVAL:
+        return f"the obligation `{obligation.name}` is not known"
+    needed = obligation.parameters.get("needed", "1")
+    given = len({approval.approver for approval in authorization.approvals})
+    if not needed.isdecimal() or given < max(1, int(needed)):
+        return f"the obligation `approval` is not met: {given} of {needed} approvals"
+    return ""
+
+
+def _forget(state: ExecutorState) -> None:
+    """Drops what can no longer matter."""
+    now_us = state.now_us
+    for execution in list(state.executions.values()):
+        if not execution.ended_us or now_us <= execution.not_after_us:
+            continue
+        awaits_verdict = execution.state is ExecutionState.COMPLETED
+        if not awaits_verdict or now_us > execution.ended_us + ENDED_KEPT_US:
+            del state.executions[execution.execution_id]
+            state.plans.pop(execution.plan_id, None)
+    used = {execution.plan_id for execution in state.executions.values()}
+    for plan_id, known in list(state.plans.items()):
+        if plan_id not in used and now_us > known.plan.expires_at_us + PLAN_KEPT_US:
+            del state.plans[plan_id]
+    for decision_id, at_us in list(state.revoked.items()):
+        if now_us > at_us + ENDED_KEPT_US:
+            del state.revoked[decision_id]

@@ -1,0 +1,359 @@
+"""The course of one execution: what is asked for next, and what follows from each answer.
+
+Every function changes the execution in `state` and gives the events that say so. Forward steps are taken in order;
+compensations in reverse, and those neither a halt, a revocation nor an open breaker holds up: a rollback must be
+possible.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from autopilot.agents.executor.breaker import Breaker, breaker_of, told
+from autopilot.agents.executor.states import (
+    COMPENSATION,
+    EXECUTION,
+    STEP,
+    Execution,
+    ExecutionState,
+    ExecutionTrigger,
+    ExecutorState,
+    KnownPlan,
+    StepState,
+    StepTrigger,
+    action_of,
+    idempotency_key,
+)
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.events.effector import FailureClass
+from autopilot.schemas.events.executor import (
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionRolledBack,
+    ExecutionStarted,
+    RollbackStarted,
+    StepRequested,
+)
+from autopilot.schemas.events.planner import Action, Step
+
+RETRYABLE = frozenset({FailureClass.TRANSIENT, FailureClass.TIMEOUT, FailureClass.CONFLICT})
+GRACE_US = 10_000_000
+"""How long past its timeout an answer is waited for."""
+FIRST_BACK_OFF_US = 1_000_000
+LONGEST_BACK_OFF_US = 30_000_000
+COMPENSATION_WINDOW_US = 900_000_000
+"""How long a compensation may wait for the effector to begin it: a quarter of an hour."""
+
+
+def back_off_us(failures: int) -> int:
+    """How long to wait after the `failures`-th failure: doubling from one second to half a minute."""
+    return min(FIRST_BACK_OFF_US << min(failures - 1, 10), LONGEST_BACK_OFF_US)
+
+
+class Saga:
+    """One execution in hand: the state that it is part of, its plan and the present."""
+
+    def __init__(self, state: ExecutorState, execution: Execution, now_us: int) -> None:
+        self._state = state
+        self._now_us = now_us
+        self._known: KnownPlan = state.plans[execution.plan_id]
+        self._said: list[Draft] = []
+        self.execution = execution
+
+    # -- what happens to it ------------------------------------------------------------------------------------------
+
+    def start(self) -> list[Draft]:
+        """Begins: the first step is asked for, unless the domain is halted."""
+        self._put(pending=tuple(step.step_id for step in self._known.plan.steps), due_us=self._now_us)
+        execution = self.execution
+        self._say(
+            ExecutionStarted(
+                execution_id=execution.execution_id,
+                plan_id=execution.plan_id,
+                incident_id=execution.incident_id,
+                decision_id=execution.decision_id,
+                steps=len(execution.pending),
+            )
+        )
+        self._proceed()
+        return self._said
+
+    def started(self) -> list[Draft]:
+        """The effector began the attempt: its time runs from now."""
+        if STEP.accepts(self.execution.step, StepTrigger.STARTED):
+            self._move(StepTrigger.STARTED, deadline_us=self._deadline_us(self._step()))
+        return self._said
+
+    def succeeded(self) -> list[Draft]:
+        """The present step is done, by whichever attempt."""
+        if not STEP.accepts(self.execution.step, StepTrigger.SUCCEEDED):
+            return []
+        step = self._step()
+        name, breaker = self._breaker()
+        self._set_breaker(name, breaker, breaker.succeeded(), f"step `{step.step_id}` succeeded")
+        self._move(StepTrigger.SUCCEEDED)
+        if self.execution.state is ExecutionState.UNDOING:
+            self._next(step, settle_us=0)
+        else:
+            self._put(touched=(*self.execution.touched, step.step_id))
+            self._next(step, settle_us=step.settle_ms * 1000)
+        return self._said
+
+    def failed(self, failure: FailureClass, reason: str) -> list[Draft]:
+        """The present attempt failed: it is held, tried again, or the execution turns back."""
+        execution = self.execution
+        if not STEP.accepts(execution.step, StepTrigger.FAILED):
+            return []
+        if failure is FailureClass.REFUSED and execution.held and STEP.accepts(execution.step, StepTrigger.HELD):
+            self._probe_untried()
+            self._move(StepTrigger.HELD, due_us=self._now_us)
+            self._proceed()
+            return self._said
+        failures = execution.failures + 1
+        self._put(failures=failures)
+        again = failure in RETRYABLE and failures < self._step().max_attempts and not execution.reason
+        if again:
+            self._move(StepTrigger.RETRY, due_us=self._now_us + back_off_us(failures))
+        opened = self._count_failure(failure, reason, final=not again)
+        if not again:
+            self._failed_for_good(failure, reason)
+        self._said += opened
+        return self._said
+
+    def indeterminate(self, reason: str) -> list[Draft]:
+        """It cannot be known what the attempt did: nothing more is tried."""
+        if not STEP.accepts(self.execution.step, StepTrigger.INDETERMINATE):
+            return []
+        step_id = self._step().step_id
+        opened = self._count_failure(FailureClass.PERMANENT, reason, final=False)
+        self._move(StepTrigger.INDETERMINATE)
+        self._give_up(f"it cannot be known whether step `{step_id}` took effect: {reason}", needs_person=True)
+        self._said += opened
+        return self._said
+
+    def halted(self) -> None:
+        """A halt came: an attempt that is not under way yet may be refused because of it, and is then held."""
+        if self.execution.state is ExecutionState.RUNNING and self.execution.step is StepState.REQUESTED:
+            self._put(held=True)
+
+    def unwanted(self, reason: str) -> list[Draft]:
+        """It is to go no further: at once, or when the attempt that is under way has ended."""
+        if self.execution.state is ExecutionState.RUNNING and not self.execution.reason:
+            self._put(reason=reason)
+            self._proceed()
+        return self._said
+
+    def rejected(self, reason: str) -> list[Draft]:
+        """The verdict is that it did not help: what it did is undone, if it can be."""
+        if self.execution.state is not ExecutionState.COMPLETED:
+            return []
+        self._turn_back(reason, needs_person_when_nothing_to_undo=True)
+        return self._said
+
+    def accepted(self) -> list[Draft]:
+        """The verdict leaves it in place."""
+        if EXECUTION.accepts(self.execution.state, ExecutionTrigger.ACCEPTED):
+            self._put(state=EXECUTION.after(self.execution.state, ExecutionTrigger.ACCEPTED))
+        return self._said
+
+    def time_passed(self) -> list[Draft]:
+        """Asks for what is due, and takes an answer that is overdue for a timeout."""
+        execution = self.execution
+        if not execution.active:
+            return []
+        if execution.step is StepState.WAITING:
+            self._proceed()
+            return self._said
+        if self._now_us > execution.deadline_us:
+            return self.failed(FailureClass.TIMEOUT, f"no answer to attempt {execution.attempt} in time")
+        return []
+
+    # -- moving on ---------------------------------------------------------------------------------------------------
+
+    def _proceed(self) -> None:
+        """Asks for the present step if it is due and allowed, or turns back."""
+        execution = self.execution
+        if execution.step is not StepState.WAITING:
+            return
+        if execution.state is ExecutionState.UNDOING:
+            if self._now_us >= execution.due_us:
+                self._request(self._now_us + COMPENSATION_WINDOW_US)
+            return
+        obstacle = execution.reason or self._obstacle()
+        if obstacle:
+            self._turn_back(obstacle)
+        elif self._now_us >= execution.due_us and not self._state.authority.halted(self._known.domain):
+            self._request(execution.not_after_us)
+
+    def _obstacle(self) -> str:
+        """Why no further forward step may be asked for; empty when one may."""
+        if self._now_us > self.execution.not_after_us:
+            return "the authorisation's time is over"
+        name, breaker = self._breaker()
+        if self._now_us >= self.execution.due_us and not breaker.lets_through(self._now_us):
+            return f"the breaker `{name}` is open"
+        return ""
+
+    def _request(self, not_after_us: int) -> None:
+        execution, step = self.execution, self._step()
+        name, breaker = self._breaker()
+        if execution.phase != COMPENSATION:
+            self._state.breakers[name] = breaker.requested()
+        self._move(StepTrigger.REQUEST, attempt=execution.attempt + 1, held=False, deadline_us=self._deadline_us(step))
+        self._say(
+            StepRequested(
+                execution_id=execution.execution_id,
+                plan_id=execution.plan_id,
+                incident_id=execution.incident_id,
+                decision_id=execution.decision_id,
+                step_id=step.step_id,
+                phase=execution.phase,
+                attempt=self.execution.attempt,
+                idempotency_key=idempotency_key(execution.execution_id, step.step_id, execution.phase),
+                action=self._action(),
+                timeout_ms=step.timeout_ms,
+                not_after_us=not_after_us,
+            )
+        )
+
+    def _next(self, done: Step, *, settle_us: int) -> None:
+        """Goes on to the step after `done`, or ends the phase."""
+        pending = self.execution.pending[1:]
+        if self.execution.state is ExecutionState.UNDOING:
+            left = tuple(step_id for step_id in self.execution.touched if step_id != done.step_id)
+            self._put(touched=left)
+        if pending:
+            self._put(pending=pending, step=STEP.initial, attempt=0, failures=0, due_us=self._now_us + settle_us)
+            self._proceed()
+            return
+        self._put(pending=())
+        if self.execution.state is ExecutionState.UNDOING:
+            self._all_undone()
+        elif self.execution.reason:
+            self._turn_back(self.execution.reason)
+        else:
+            self._end(ExecutionTrigger.STEPS_DONE)
+            self._say(ExecutionCompleted(**self._names()))
+
+    # -- turning back ------------------------------------------------------------------------------------------------
+
+    def _failed_for_good(self, failure: FailureClass, reason: str) -> None:
+        step = self._step()
+        self._move(StepTrigger.FAILED)
+        why = f"step `{step.step_id}` failed ({failure}): {reason}"
+        if self.execution.state is ExecutionState.UNDOING:
+            self._give_up(f"the rollback failed: {why}", needs_person=True)
+            return
+        if failure is FailureClass.TIMEOUT:  # its effect may be there in part
+            self._put(touched=(*self.execution.touched, step.step_id), partial=True)
+        self._turn_back(self.execution.reason or why)
+
+    def _turn_back(self, reason: str, *, needs_person_when_nothing_to_undo: bool = False) -> None:
+        """Undoes what was touched, last first; without anything that can be undone it ends here."""
+        touched = [self._known.step(step_id) for step_id in self.execution.touched]
+        undo = tuple(step.step_id for step in reversed(touched) if step.compensation is not None)
+        if not undo:
+            self._give_up(reason, needs_person=needs_person_when_nothing_to_undo or self._leaves_something())
+            return
+        self._put(
+            state=EXECUTION.after(self.execution.state, ExecutionTrigger.UNDO),
+            pending=undo,
+            step=STEP.initial,
+            attempt=0,
+            failures=0,
+            held=False,
+            due_us=self._now_us,
+            reason=reason,
+        )
+        self._say(RollbackStarted(**self._names(), reason=reason, step_ids=list(undo)))
+        self._proceed()
+
+    def _all_undone(self) -> None:
+        if self._leaves_something():
+            left = ", ".join(f"`{step_id}`" for step_id in self.execution.touched)
+            self._give_up(f"{self.execution.reason}; nothing undoes {left}", needs_person=True)
+            return
+        self._end(ExecutionTrigger.ALL_UNDONE)
+        self._say(ExecutionRolledBack(**self._names(), reason=self.execution.reason))
+
+    def _leaves_something(self) -> bool:
+        """Whether a touched step stays as it is although it should not: nothing undoes it."""
+        left = [step_id for step_id in self.execution.touched if self._known.step(step_id).compensation is None]
+        if not left:
+            return False
+        cut_short = self.execution.partial and left[-1] == self.execution.touched[-1]
+        return cut_short or not self._known.plan.reversible
+
+    def _give_up(self, reason: str, *, needs_person: bool) -> None:
+        self._end(ExecutionTrigger.GIVE_UP)
+        self._say(ExecutionFailed(**self._names(), reason=reason, needs_person=needs_person))
+
+    # -- breakers ----------------------------------------------------------------------------------------------------
+
+    def _breaker(self) -> tuple[str, Breaker]:
+        name = breaker_of(self._action())
+        return name, self._state.breakers.get(name, Breaker())
+
+    def _count_failure(self, failure: FailureClass, reason: str, *, final: bool) -> list[Draft]:
+        if failure is FailureClass.REFUSED and not (final and self.execution.phase == COMPENSATION):
+            self._probe_untried()
+            return []
+        name, breaker = self._breaker()
+        trips = final and self.execution.phase == COMPENSATION
+        after = breaker.failed(self._now_us, trips=trips)
+        self._state.breakers[name] = after
+        event = told(name, breaker, after, reason)
+        return [self._draft(event)] if event else []
+
+    def _probe_untried(self) -> None:
+        name, breaker = self._breaker()
+        if name in self._state.breakers:
+            self._state.breakers[name] = breaker.untried()
+
+    def _set_breaker(self, name: str, before: Breaker, after: Breaker, reason: str) -> None:
+        if after == Breaker():
+            self._state.breakers.pop(name, None)
+        else:
+            self._state.breakers[name] = after
+        event = told(name, before, after, reason)
+        if event:
+            self._say(event)
+
+    # -- small things ------------------------------------------------------------------------------------------------
+
+    def _step(self) -> Step:
+        return self._known.step(self.execution.pending[0])
+
+    def _action(self) -> Action:
+        action = action_of(self._step(), self.execution.phase)
+        if action is None:
+            raise LookupError(f"step `{self._step().step_id}` has no compensation")
+        return action
+
+    def _deadline_us(self, step: Step) -> int:
+        return self._now_us + step.timeout_ms * 1000 + GRACE_US
+
+    def _names(self) -> dict[str, str]:
+        execution = self.execution
+        return {
+            "execution_id": execution.execution_id,
+            "plan_id": execution.plan_id,
+            "incident_id": execution.incident_id,
+        }
+
+    def _move(self, trigger: StepTrigger, **changes: Any) -> None:
+        self._put(step=STEP.after(self.execution.step, trigger), **changes)
+
+    def _end(self, trigger: ExecutionTrigger) -> None:
+        state = EXECUTION.after(self.execution.state, trigger)
+        self._put(state=state, pending=(), ended_us=self._now_us)
+
+    def _put(self, **changes: Any) -> None:
+        self.execution = replace(self.execution, **changes)
+        self._state.executions[self.execution.execution_id] = self.execution
+
+    def _draft(self, payload: Payload) -> Draft:
+        return Draft(payload, self._known.domain, self._known.service, self.execution.incident_id)
+
+    def _say(self, payload: Payload) -> None:
+        self._said.append(self._draft(payload))
