@@ -9,11 +9,12 @@ import subprocess
 import uuid
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from autopilot.infra.platform.maven import Announce, class_path, java
 from autopilot.infra.platform.ports import HOST, answers, free_port, require_free
 from autopilot.infra.platform.processes import ServerProcess
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
 KAFKA_VERSION = "4.3.1"
 _ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"

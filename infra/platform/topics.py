@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from autopilot.schemas.contract import Topic
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from autopilot.schemas.contract import Topic
 
 KafkaConfig = Mapping[str, str]
 """Client configuration as librdkafka names it: `bootstrap.servers`, `security.protocol` ..."""

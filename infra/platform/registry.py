@@ -1,0 +1,101 @@
+"""Apicurio Registry as one process of this machine. Its schemas are kept in Kafka, so ids survive it."""
+
+import shutil
+import tarfile
+from pathlib import Path
+
+import httpx
+
+from autopilot.infra.platform.maven import Announce, artifact, cache_folder, java
+from autopilot.infra.platform.ports import HOST, free_port, require_free
+from autopilot.infra.platform.processes import ServerProcess
+
+APICURIO_VERSION = "3.3.2"
+CONFLUENT_API = "/apis/ccompat/v7"
+_JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+class EmbeddedRegistry:
+    """One registry on the Kafka at `bootstrap`. `home` holds its log; ports of 0 are picked when it is made."""
+
+    def __init__(self, home: Path, bootstrap: str, *, port: int = 0, management_port: int = 0) -> None:
+        self.home = home
+        self.port = port or free_port()
+        self.management_port = management_port or free_port()
+        self.log = home / "registry.log"
+        self._bootstrap = bootstrap
+        self._process: ServerProcess | None = None
+
+    @property
+    def url(self) -> str:
+        """Base address of the Confluent-compatible API."""
+        return f"http://{HOST}:{self.port}{CONFLUENT_API}"
+
+    def prepare(self, announce: Announce) -> None:
+        """Downloads and unpacks the registry if need be."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        _installation(announce)
+
+    def command(self) -> list[str]:
+        """What runs the registry in the foreground once it is prepared."""
+        return [java(), *_JVM, "-jar", str(_folder() / "quarkus-run.jar")]
+
+    def environment(self) -> dict[str, str]:
+        """The environment that `command` needs."""
+        return {
+            "QUARKUS_HTTP_HOST": HOST,
+            "QUARKUS_HTTP_PORT": str(self.port),
+            "QUARKUS_MANAGEMENT_HOST": HOST,
+            "QUARKUS_MANAGEMENT_PORT": str(self.management_port),
+            "QUARKUS_LOG_LEVEL": "WARN",
+            "APICURIO_STORAGE_KIND": "kafkasql",
+            "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": self._bootstrap,
+        }
+
+    def start(self, announce: Announce = lambda _: None, *, timeout_s: float = 120.0) -> None:
+        """Runs the registry as a child of this process and returns once it answers.
+
+        Raises `PortInUseError` when its port is taken, `ProcessError` when it does not come up.
+        """
+        require_free(self.port, "AUTOPILOT_REGISTRY_PORT")
+        self.prepare(announce)
+        self._process = ServerProcess("registry", self.command(), self.environment(), self.log)
+        self._process.start()
+        try:
+            self._process.wait_until(self.is_ready, timeout_s)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends the registry; its schemas stay in Kafka."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def is_ready(self) -> bool:
+        """Whether the registry answers."""
+        return registry_answers(self.url)
+
+
+def registry_answers(url: str, timeout_s: float = 2.0) -> bool:
+    """Whether a registry answers at the API address `url` within the time."""
+    try:
+        return httpx.get(f"{url}/subjects", timeout=timeout_s).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _folder() -> Path:
+    return cache_folder() / f"apicurio-{APICURIO_VERSION}"
+
+
+def _installation(announce: Announce) -> None:
+    if _folder().exists():
+        return
+    archive = artifact("io.apicurio", "apicurio-registry-app", APICURIO_VERSION, "all", "tar.gz", announce)
+    unpacked = _folder().with_suffix(".part")
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(unpacked, filter="data")
+    unpacked.rename(_folder())

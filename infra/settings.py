@@ -1,0 +1,164 @@
+"""Settings: defaults, then `autopilot.toml` in the working directory, then `AUTOPILOT_*` in the environment.
+
+Nothing else reads the environment. `sources_of` says where each value came from, for `autopilot config`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from autopilot.infra.platform.ports import PortBook
+from autopilot.schemas.identity import LIVE_RUN
+
+PREFIX = "AUTOPILOT_"
+FILE = Path("autopilot.toml")
+
+
+def _setting(default: Any, description: str, **bounds: Any) -> Any:
+    return Field(default=default, description=description, **bounds)
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. A port of 0 is picked once and remembered in the home folder."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file=FILE, extra="forbid", frozen=True)
+
+    home: Path = _setting(Path(".autopilot"), "folder of data, keys and logs")
+    kafka: str = _setting("", "bootstrap servers of an existing Kafka; empty runs an embedded one")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _setting(
+        "PLAINTEXT", "how to talk to an existing Kafka"
+    )
+    kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting("", "SASL mechanism")
+    kafka_username: str = _setting("", "SASL user")
+    kafka_password: SecretStr = _setting(SecretStr(""), "SASL password")
+    kafka_ca_file: str = _setting("", "file of the certificate authority for TLS")
+    kafka_port: int = _setting(0, "port of the embedded Kafka", ge=0, le=65_535)
+    kafka_controller_port: int = _setting(0, "port of the embedded Kafka's controller", ge=0, le=65_535)
+    registry: str = _setting("", "API address of an existing schema registry; empty runs an embedded one")
+    registry_port: int = _setting(0, "port of the embedded registry", ge=0, le=65_535)
+    registry_management_port: int = _setting(0, "port of the embedded registry's health page", ge=0, le=65_535)
+    partitions: int = _setting(4, "partitions of the topics, fixed when they are made", ge=1, le=1_000)
+    run: str = _setting(LIVE_RUN, "run that the processes belong to")
+    instance: str = _setting("1", "name of this instance among several of the same process", min_length=1)
+    snapshot_every: int = _setting(50_000, "records between two snapshots of an agent's state", ge=1)
+    otlp_host: str = _setting("127.0.0.1", "address that the OTLP receiver listens on")
+    otlp_port: int = _setting(4318, "port that the OTLP receiver listens on", ge=1, le=65_535)
+    supervisord_url: str = _setting("", "XML-RPC address of the supervisord that the effector acts on")
+    supervisord_username: str = _setting("", "user at that supervisord")
+    supervisord_password: SecretStr = _setting(SecretStr(""), "password at that supervisord")
+    supervisord_releases: Path | None = _setting(None, "folder of the releases that its groups may be switched to")
+    telemetry_endpoint: str = _setting("", "OTLP/HTTP address that our own traces and metrics go to; empty for none")
+    prometheus_port: int = _setting(
+        0, "first port of the processes' Prometheus pages, one each; 0 for none", ge=0, le=65_500
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least severe level that is logged")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments before the environment before the file."""
+        return (
+            init_settings,
+            env_settings,
+            dotenv_settings,
+            TomlConfigSettingsSource(settings_cls),
+            file_secret_settings,
+        )
+
+    @property
+    def keys(self) -> Path:
+        """The folder of this machine's private keys."""
+        return self.home / "keys"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the processes' logs."""
+        return self.home / "logs"
+
+    @property
+    def embeds_kafka(self) -> bool:
+        """Whether an embedded Kafka is run."""
+        return not self.kafka
+
+    @property
+    def embeds_registry(self) -> bool:
+        """Whether an embedded registry is run."""
+        return not self.registry
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, so that another process has the same. Without the secrets."""
+        plain = {name: value for name, value in self if value is not None and not isinstance(value, SecretStr)}
+        absolute = {"home": self.home.absolute()}
+        if self.supervisord_releases is not None:
+            absolute["supervisord_releases"] = self.supervisord_releases.absolute()
+        return {PREFIX + name.upper(): str(value) for name, value in (plain | absolute).items()}
+
+
+class NotUpError(RuntimeError):
+    """The embedded platform has never been started in this home: `autopilot up` does, or point at another."""
+
+    def __init__(self, what: str, setting: str, home: Path) -> None:
+        super().__init__(f"no {what} is known in `{home}`; run `autopilot up`, or point `{setting}` at one")
+
+
+def kafka_config(settings: Settings) -> dict[str, str]:
+    """Client configuration for the Kafka of these settings. Raises `NotUpError` when no embedded one was started."""
+    if settings.embeds_kafka:
+        port = PortBook(settings.home).known("kafka", settings.kafka_port)
+        if not port:
+            raise NotUpError("Kafka", "AUTOPILOT_KAFKA", settings.home)
+        return {"bootstrap.servers": f"127.0.0.1:{port}"}
+    config = {"bootstrap.servers": settings.kafka, "security.protocol": settings.kafka_security_protocol}
+    optional = {
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_username,
+        "sasl.password": settings.kafka_password.get_secret_value(),
+        "ssl.ca.location": settings.kafka_ca_file,
+    }
+    return config | {name: value for name, value in optional.items() if value}
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A setting as `autopilot config` shows it."""
+
+    name: str
+    variable: str
+    value: str
+    source: str
+    meaning: str
+
+
+def sources_of(settings: Settings) -> list[Sourced]:
+    """Every setting with its value and where that came from: `environment`, `autopilot.toml` or `default`."""
+    environment: Mapping[str, Any] = EnvSettingsSource(Settings)()
+    file: Mapping[str, Any] = TomlConfigSettingsSource(Settings)()
+    rows = []
+    for name, field in Settings.model_fields.items():
+        source = "environment" if name in environment else str(FILE) if name in file else "default"
+        rows.append(
+            Sourced(name, PREFIX + name.upper(), _shown(getattr(settings, name)), source, field.description or "")
+        )
+    return rows
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "(set)" if value.get_secret_value() else ""
+    return "" if value is None else str(value)
