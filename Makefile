@@ -1,0 +1,131 @@
+# Everything a newcomer types. Needs make and Python 3.11, 3.12 or 3.13; each target sets up what it lacks and says so.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+READY := $(VENV)/.ready
+
+# Never let the caller's environment reach into ours.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+
+# The first interpreter that is new enough, has wheels for every locked package, and can make a virtual environment.
+FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 \
+	&& { command -v "$$p"; break; }; done
+
+say = @printf '\033[1m==> %s\033[0m\n' '$(1)'
+present = $(foreach folder,$(1),$(if $(wildcard $(folder)/test_*.py $(folder)/*/test_*.py),$(folder)))
+
+QUICK := $(call present,tests/unit tests/property)
+REAL := $(call present,tests/targets tests/integration tests/browser)
+CHAOS := $(call present,tests/chaos)
+
+.PHONY: help setup demo up down test test-quick test-real test-chaos check format generate bench chaos lock clean
+
+help: ## Show this help
+	@printf 'usage: make TARGET\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nA first look: make demo. Then: make up, and .venv/bin/autopilot --help.\n'
+
+setup: $(READY) ## Make .venv with every locked dependency and this project in it
+	$(call say,ready: $(BIN)/autopilot)
+
+demo: $(READY) ## Watch three real incidents on a real Kafka: repaired, approved, left alone
+	$(call say,demo: three incidents in the shop (the first run fetches Apache Kafka))
+	@$(BIN)/python -m examples.shop.demo
+
+up: $(READY) ## Start the platform: Kafka, registry, agents, effector, bridges
+	@$(BIN)/autopilot up
+
+down: $(READY) ## Stop the platform; its data stay
+	@$(BIN)/autopilot down
+
+check: $(READY) ## Format, lint, types, import contracts, schemas, documentation; warnings are errors
+	$(call say,format)
+	@$(BIN)/ruff format --check .
+	$(call say,lint)
+	@$(BIN)/ruff check .
+	$(call say,types)
+	@$(BIN)/mypy
+	$(call say,import contracts)
+	@$(BIN)/lint-imports --no-cache
+	$(call say,schemas: in sync and compatible with every release)
+	@$(BIN)/python -W error -m autopilot.infra.cli.schemas check
+	$(call say,house rules: packages, links of the documentation, module sizes, locks)
+	@$(BIN)/pytest -q tests/unit/test_house.py
+	$(call say,all checks passed)
+
+test: test-quick test-real test-chaos ## Every test: quick ones, then real Kafka and targets, then chaos
+	$(call say,all tests passed)
+
+test-quick: $(READY) ## Unit and property tests; seconds, no network
+	$(call say,quick tests: $(QUICK))
+	@$(BIN)/pytest $(QUICK)
+
+test-real: $(READY) ## Tests on a real Kafka and real targets
+	$(call say,real tests: $(REAL))
+	@$(if $(REAL),$(BIN)/pytest $(REAL),echo 'none in this version')
+
+test-chaos: $(READY) ## Tests that kill processes while incidents flow
+	$(call say,chaos: $(CHAOS))
+	@$(if $(CHAOS),$(BIN)/pytest -s $(CHAOS),echo 'none in this version')
+
+chaos: test-chaos
+
+bench: $(READY) ## Benchmarks, beside Faust and raw confluent-kafka on the same records
+	$(call say,benchmarks)
+	@$(BIN)/python -m bench
+
+format: $(READY) ## Format the code and apply the safe fixes of the linter
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+generate: $(READY) ## Write what is made from code: Avro schemas and pages of the documentation
+	@$(BIN)/python -m autopilot.infra.cli.schemas generate
+	@$(BIN)/python -m autopilot.infra.cli.schemas docs
+
+# Pins are kept where they still fit; `make lock UPGRADE=1` takes the newest of everything.
+COMPILE = env -u UV_FIND_LINKS -u PIP_FIND_LINKS $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --no-config \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+lock: $(VENV)/.uv ## Resolve the dependencies again (UPGRADE=1 for the newest) and write the hashed locks
+	$(call say,resolving)
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
+	@printf 'uv\n' | $(subst pyproject.toml,-,$(COMPILE)) --output-file requirements-uv.lock
+	$(call say,locked; `make setup` installs it)
+
+clean: ## Remove .venv and everything that tools left behind (never the data of the platform)
+	$(call say,removing $(VENV), caches and build products)
+	@rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# -- the virtual environment ------------------------------------------------------------------------------------------
+
+$(VENV)/.uv: requirements-uv.lock
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo 'No Python 3.11, 3.12 or 3.13 with venv and ensurepip was found; name one: make PYTHON=/path/to/python3.11' >&2; \
+		exit 1; fi; \
+	printf '\033[1m==> virtual environment: %s with %s\033[0m\n' '$(VENV)' "$$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements-uv.lock
+	@touch $@
+
+$(VENV)/.locked: requirements-dev.lock $(VENV)/.uv
+	$(call say,dependencies: the hashed lock of $(shell grep -c == requirements-dev.lock) packages)
+	@$(UV) pip install --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(READY): pyproject.toml $(VENV)/.locked
+	$(call say,project: installed in place, as `autopilot`)
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
