@@ -1,0 +1,248 @@
+"""The shop's processes under a real supervisord: written down, started, deployed to, broken and stopped.
+
+    python -m examples.shop.fleet --run RUN_FOLDER --otlp http://127.0.0.1:4318/v1/metrics
+
+Each service is a supervisord group of four processes of which two are started, so that there is room to scale.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault as RpcFault
+from xmlrpc.client import ServerProxy
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from examples.shop.layout import SERVICES, Fault, Layout
+
+SOURCE = Path(__file__).parent
+PROJECT = SOURCE.parent.parent
+PROCESSES = 4
+STARTED = 2
+MAX_SOCKET_PATH = 100
+"""A unix socket's path may be 107 bytes long; beyond this the socket goes to the temporary folder."""
+
+_HEAD = """\
+[supervisord]
+nodaemon=true
+logfile={logs}/supervisord.log
+pidfile={root}/supervisord.pid
+childlogdir={logs}
+
+[unix_http_server]
+file={sock}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+_PROGRAM = """
+[program:{service}]
+command={python} -m examples.shop.service --service {service} --instance %(process_num)d --run {root}
+directory={project}
+process_name={service}-%(process_num)d
+numprocs={processes}
+numprocs_start=1
+autostart=false
+autorestart=true
+startsecs=1
+startretries=1000
+stopsignal=TERM
+stopwaitsecs=6
+redirect_stderr=true
+stdout_logfile={logs}/{service}-%(process_num)d.log
+stdout_logfile_maxbytes=1MB
+stdout_logfile_backups=1
+"""
+
+
+class FleetError(RuntimeError):
+    """The fleet did not do what it was asked; the message names the log to look at."""
+
+
+class ShopFleet:
+    """A running fleet, or one that is about to run."""
+
+    def __init__(self, run: Path, otlp_endpoint: str) -> None:
+        self.layout = Layout(run.resolve())
+        self._endpoint = otlp_endpoint
+        self._supervisord: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket_file(self) -> Path:
+        """Where supervisord listens."""
+        beside = self.layout.root / "supervisor.sock"
+        if len(os.fsencode(beside)) <= MAX_SOCKET_PATH:
+            return beside
+        return Path(tempfile.gettempdir()) / f"shop-{os.getuid()}-{os.getpid()}.sock"
+
+    @property
+    def rpc(self) -> Any:
+        """supervisord's own interface."""
+        transport = SupervisorTransport(None, None, f"unix://{self.socket_file}")
+        return ServerProxy("http://127.0.0.1", transport=transport).supervisor
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Writes the run folder anew: the first releases, no faults, no load, free ports."""
+        root = self.layout.root
+        shutil.rmtree(root, ignore_errors=True)
+        for folder in (root / "faults", self.layout.logs):
+            folder.mkdir(parents=True)
+        shutil.copytree(SOURCE / "releases", self.layout.releases)
+        for service in SERVICES:
+            (self.layout.releases / service / "current").symlink_to("v1")
+        (root / "ports.json").write_text(json.dumps(dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))))
+        (root / "otlp").write_text(self._endpoint + "\n")
+        self.set_rate(0)
+        values = {"root": root, "logs": self.layout.logs, "sock": self.socket_file, "project": PROJECT}
+        programs = "".join(
+            _PROGRAM.format(service=service, python=sys.executable, processes=PROCESSES, **values)
+            for service in SERVICES
+        )
+        (root / "supervisord.conf").write_text(_HEAD.format(**values) + programs)
+
+    def start(self, timeout_s: float = 60) -> None:
+        """Starts supervisord and two processes of each service, and waits until the shop sells."""
+        conf = self.layout.root / "supervisord.conf"
+        with (self.layout.logs / "supervisord.out").open("ab") as log:
+            self._supervisord = subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=PROJECT,
+            )
+        deadline = time.monotonic() + timeout_s
+        while not self._answers():
+            self._still_alive(deadline)
+        for service in reversed(SERVICES):
+            for instance in range(1, STARTED + 1):
+                self.rpc.startProcess(f"{service}:{service}-{instance}", False)
+        while not self.sells():
+            self._still_alive(deadline)
+
+    def stop(self) -> None:
+        """Ends supervisord, which ends its processes first."""
+        if self._supervisord is None:
+            return
+        if self._supervisord.poll() is None:
+            self._supervisord.send_signal(signal.SIGTERM)
+        try:
+            self._supervisord.wait(20)
+        except subprocess.TimeoutExpired:
+            self._supervisord.kill()
+            self._supervisord.wait()
+        self._supervisord = None
+
+    def sells(self) -> bool:
+        """Whether the shop answers on the way through all three services."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.layout.ports()["frontend"]), timeout=2) as connection:
+                connection.sendall(b"GET /?item=apple HTTP/1.0\r\n\r\n")
+                return b" 200 " in connection.makefile("rb").readline()
+        except OSError:
+            return False
+
+    # -- what happens to it ------------------------------------------------------------------------------------------
+
+    def deploy(self, service: str, release: str) -> None:
+        """Puts a release into use as a delivery pipeline would: switch the link, then restart one process at a time."""
+        folder = self.layout.releases / service
+        if not (folder / release).is_dir():
+            raise FleetError(f"{service} has no release `{release}` in {folder}")
+        _point(folder / "previous", (folder / "current").readlink())
+        _point(folder / "current", Path(release))
+        for process in self.running(service):
+            self.rpc.stopProcess(process)
+            self.rpc.startProcess(process)
+
+    def running(self, service: str) -> list[str]:
+        """The service's processes that run, as `group:process`."""
+        infos = [info for info in self.rpc.getAllProcessInfo() if info["group"] == service]
+        return [f"{info['group']}:{info['name']}" for info in infos if info["statename"] in ("RUNNING", "STARTING")]
+
+    def switch_on(self, service: str, fault: Fault) -> None:
+        """Switches a fault on."""
+        self.layout.fault_file(service, fault).touch()
+
+    def switch_off(self, service: str, fault: Fault) -> None:
+        """Switches a fault off."""
+        self.layout.fault_file(service, fault).unlink(missing_ok=True)
+
+    def set_rate(self, requests_per_s: float) -> None:
+        """Sets the load."""
+        self.layout.rate_file.write_text(f"{requests_per_s}\n")
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.rpc.getState()["statename"] == "RUNNING")
+        except (OSError, RpcFault):
+            return False
+
+    def _still_alive(self, deadline: float) -> None:
+        if self._supervisord is None or self._supervisord.poll() is not None:
+            raise FleetError(f"supervisord ended: see {self.layout.logs / 'supervisord.out'}")
+        if time.monotonic() > deadline:
+            raise FleetError(f"the shop does not sell yet: see {self.layout.logs}")
+        time.sleep(0.1)
+
+
+def _point(link: Path, to: Path) -> None:
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(to)
+    fresh.rename(link)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Free ports below the range from which the kernel takes those of outgoing connections."""
+    found: list[int] = []
+    for port in range(18_080, 32_000):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise FleetError("no free ports between 18080 and 32000")
+
+
+def main() -> None:
+    """Runs the fleet until it is interrupted."""
+    parser = argparse.ArgumentParser(description="The shop under supervisord.")
+    parser.add_argument("--run", type=Path, required=True, help="folder that is written anew")
+    parser.add_argument("--otlp", required=True, help="where the services send their metrics")
+    arguments = parser.parse_args()
+    fleet = ShopFleet(arguments.run, arguments.otlp)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    fleet.prepare()
+    try:
+        fleet.start()
+        print(f"the shop sells on port {fleet.layout.ports()['frontend']}; Ctrl-C ends it", flush=True)
+        stopped.wait()
+    finally:
+        fleet.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Where the running shop keeps what it shares through files: ports, releases, faults and the load's rate."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+SERVICES = ("frontend", "checkout", "inventory")
+
+
+class Fault(StrEnum):
+    """What can be switched on for a service, by a file `faults/SERVICE.FAULT`."""
+
+    LEAK = "leak"
+    """Each request leaves memory behind, and the more there is the slower the instance gets. A restart helps."""
+    CRASH = "crash"
+    """An instance ends as soon as it gets a request; supervisord starts it again."""
+    MUTE = "mute"
+    """Telemetry stops; the service goes on serving."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The run folder of one fleet."""
+
+    root: Path
+
+    @property
+    def releases(self) -> Path:
+        """`SERVICE/v1`, `SERVICE/v2`, and the symbolic link `SERVICE/current`."""
+        return self.root / "releases"
+
+    @property
+    def rate_file(self) -> Path:
+        """Requests a second that the load generator sends; it looks once a second."""
+        return self.root / "rate"
+
+    @property
+    def logs(self) -> Path:
+        """One log for each process."""
+        return self.root / "logs"
+
+    def fault_file(self, service: str, fault: Fault) -> Path:
+        """The fault is on while this file exists."""
+        return self.root / "faults" / f"{service}.{fault}"
+
+    def current(self, service: str) -> Path:
+        """The folder of the release in use."""
+        return (self.releases / service / "current").resolve()
+
+    def ports(self) -> dict[str, int]:
+        """The port of each service."""
+        return {name: int(port) for name, port in json.loads((self.root / "ports.json").read_text()).items()}
+
+    def otlp_endpoint(self) -> str:
+        """Where the services send their metrics."""
+        return (self.root / "otlp").read_text().strip()
