@@ -1,0 +1,209 @@
+"""Finding a plan for an incident, taking one back, and saying that there is none."""
+
+from dataclasses import replace
+
+from autopilot.agents.planner.grouping import suspect_of
+from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, OpenPlan, Phase, Trigger, urgency
+from autopilot.agents.planner.look_at import for_no_remedy
+from autopilot.agents.planner.remedies import Candidate, Case, Choice, attempt_key, choose, why_not_chosen
+from autopilot.agents.planner.state import Turn
+from autopilot.schemas.configuration import Autonomy, Service, canonical
+from autopilot.schemas.events.planner import (
+    Alternative,
+    ConfidenceBasis,
+    NoPlanFound,
+    PlanProposed,
+    PlanWithdrawn,
+    Step,
+    Verification,
+)
+from autopilot.schemas.identity import derived_id, digest_of
+from autopilot.schemas.plan_hash import plan_hash
+
+
+def plan(turn: Turn, incident: Incident) -> None:
+    """Proposes the best plan for an open incident, lets it wait or says that there is none; without signals it ends."""
+    if not incident.signals:
+        turn.close(incident, "recovered", "every signal has cleared")
+        return
+    suspect = suspect_of(incident.signals, turn.view)
+    service = turn.view.services.get(suspect)
+    obstacle = _obstacle(turn, incident, suspect, service)
+    if obstacle is not None or service is None:
+        say_no_plan(turn, incident, suspect, obstacle or "")
+        return
+    if _dependency_under_treatment(turn, incident, suspect):
+        turn.move(incident, Trigger.HELD)
+        return
+    choice = _search(turn, incident, service)
+    if not choice.ranked:
+        turn.keep(incident := replace(incident, retry_at_us=choice.retry_at_us))
+        say_no_plan(turn, incident, suspect, "no remedy applies", choice.rejected)
+    elif any(turn.state.holders.get(target) for target in choice.ranked[0].targets):
+        turn.move(incident, Trigger.HELD)
+    else:
+        _propose(turn, incident, suspect, choice)
+
+
+def reconsider(turn: Turn, incident: Incident) -> None:
+    """Looks again after something changed: moves an undecided plan to a new suspect, seeks one where there was none."""
+    if incident.phase == Phase.DECIDING and incident.plan is not None:
+        suspect = suspect_of(incident.signals, turn.view)
+        if suspect != incident.plan.service:
+            reason = f"the suspect is now `{suspect}`, no longer `{incident.plan.service}`"
+            plan(turn, withdraw(turn, incident, reason))
+    elif INCIDENT.accepts(incident.phase, Trigger.RETRY) and not incident.handed_over:
+        plan(turn, turn.move(incident, Trigger.RETRY))
+
+
+def withdraw(turn: Turn, incident: Incident, reason: str) -> Incident:
+    """The incident without its undecided plan."""
+    if incident.plan is None:
+        return incident
+    payload = PlanWithdrawn(plan_id=incident.plan.plan_id, incident_id=incident.incident_id, reason=reason)
+    turn.say(payload, incident, incident.plan.service)
+    return turn.move(incident, Trigger.PLAN_WITHDRAWN)
+
+
+def tried(incident: Incident, what_came_of_it: str) -> Incident:
+    """The incident remembering that its plan's remedy is not to be tried again."""
+    if incident.plan is None:
+        return incident
+    key = attempt_key(incident.plan.remedy, incident.plan.service)
+    return replace(incident, tried={**incident.tried, key: what_came_of_it})
+
+
+def hand_over(turn: Turn, incident: Incident, trigger: Trigger, reason: str) -> None:
+    """Leaves the incident to a person after `trigger`: nothing further is proposed in it."""
+    suspect = incident.plan.service if incident.plan else next(iter(incident.starts), "")
+    incident = turn.move(incident, trigger, handed_over=True)
+    say_no_plan(turn, incident, suspect, reason)
+    if not incident.signals:
+        turn.close(turn.state.incidents[incident.incident_id], "escalated", reason)
+
+
+def say_no_plan(
+    turn: Turn, incident: Incident, suspect: str, reason: str, considered: list[Alternative] | None = None
+) -> None:
+    """Says what a person should look at, unless just that was said last."""
+    considered = considered or []
+    if INCIDENT.accepts(incident.phase, Trigger.NO_PLAN_FOUND):
+        incident = turn.move(incident, Trigger.NO_PLAN_FOUND)
+    said = digest_of(canonical([reason, [[one.remedy, one.why_not] for one in considered]]))
+    if said == incident.said:
+        return
+    turn.keep(incident := replace(incident, said=said))
+    look_at = for_no_remedy(incident, suspect, considered, turn.state.targets, turn.view)
+    payload = NoPlanFound(incident_id=incident.incident_id, reason=reason, considered=considered, look_at=look_at)
+    turn.say(payload, incident, suspect)
+
+
+def _obstacle(turn: Turn, incident: Incident, suspect: str, service: Service | None) -> str | None:
+    """Why no plan is even sought, or None."""
+    if service is None:
+        return f"the fleet map does not know `{suspect}`"
+    if service.autonomy == Autonomy.OBSERVE:
+        return f"`{suspect}` is only observed: its autonomy is `observe`"
+    if len(incident.tried) >= turn.limits.attempts:
+        return f"{len(incident.tried)} remedies were tried without success"
+    if incident.plans >= turn.limits.plans:
+        return f"{incident.plans} plans were made without success"
+    return None
+
+
+def _dependency_under_treatment(turn: Turn, incident: Incident, suspect: str) -> bool:
+    """Whether another incident acts on something that the suspect depends on: that may be all that is needed."""
+    for name in sorted(turn.view.reaches.get(suspect, ())):
+        for other_id in turn.state.of_service.get(name, ()):
+            other = turn.state.incidents[other_id]
+            if other_id == incident.incident_id or other.domain != incident.domain or other.plan is None:
+                continue
+            if other.phase in ACTING and other.plan.service == name:
+                return True
+    return False
+
+
+def _search(turn: Turn, incident: Incident, service: Service) -> Choice:
+    signals = sorted((s for s in incident.signals if s.service == service.name), key=urgency)
+    state = turn.state
+    case = Case(incident, signals, service, state.targets, state.tallies, state.used_at_us, turn.now_us)
+    return choose(case, turn.view.remedies)
+
+
+def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> None:
+    best, *others = choice.ranked
+    attempt = incident.plans + 1
+    verification = _verification(turn, incident, suspect, best)
+    lesser = [
+        Alternative(remedy=o.remedy.name, confidence_bp=o.posterior.bound_bp, why_not=why_not_chosen(best, o))
+        for o in others
+    ]
+    remedy = best.remedy
+    payload = PlanProposed(
+        plan_id=derived_id("plan", incident.incident_id, str(attempt)),
+        incident_id=incident.incident_id,
+        plan_hash=plan_hash(best.steps, verification),
+        remedy=remedy.name,
+        remedy_digest=best.digest,
+        summary=f"{remedy.summary}: {'; '.join(_described(step) for step in best.steps)}",
+        steps=best.steps,
+        verification=verification,
+        risk_class=remedy.risk_class,
+        reversible=remedy.reversible,
+        blast_radius_bp=best.blast_radius_bp,
+        blast_radius_instances=best.instances,
+        cost=remedy.cost,
+        confidence_bp=best.posterior.bound_bp,
+        basis=_basis(best),
+        alternatives=lesser + choice.rejected,
+        attempt=attempt,
+        expires_at_us=turn.now_us + turn.limits.plan_lifetime_ms * 1000,
+    )
+    held = OpenPlan(
+        plan_id=payload.plan_id,
+        remedy=remedy.name,
+        service=suspect,
+        targets=best.targets,
+        expires_at_us=payload.expires_at_us,
+        patience_ms=_patience_ms(payload) + turn.limits.stall_margin_ms,
+    )
+    turn.hold(incident, best.targets)
+    turn.move(incident, Trigger.PLAN_PROPOSED, plan=held, plans=attempt, retry_at_us=0, said="")
+    turn.say(payload, incident, suspect)
+
+
+def _verification(turn: Turn, incident: Incident, suspect: str, best: Candidate) -> Verification:
+    """The SLOs that burn must recover; where none does, every SLO of the service must be met."""
+    burning = sorted({signal.slo for signal in incident.signals if signal.service == suspect and signal.slo})
+    written = best.remedy.verification
+    return Verification(
+        slo_names=burning or list(turn.view.objectives.get(suspect, ())),
+        guard_metrics=written.guard_metrics,
+        before_ms=written.before_ms,
+        settle_ms=written.settle_ms,
+        after_ms=written.after_ms,
+        deadline_ms=written.deadline_ms,
+    )
+
+
+def _basis(best: Candidate) -> ConfidenceBasis:
+    return ConfidenceBasis(
+        context=best.context,
+        prior_successes_milli=best.remedy.prior_successes_milli,
+        prior_failures_milli=best.remedy.prior_failures_milli,
+        verified=best.tally.verified,
+        rejected=best.tally.rejected,
+        mean_bp=best.posterior.mean_bp,
+    )
+
+
+def _described(step: Step) -> str:
+    action = step.action
+    parameters = ", ".join(f"{name} {value}" for name, value in sorted(action.parameters.items()))
+    return f"{action.verb} {action.target}{f' ({parameters})' if parameters else ''}"
+
+
+def _patience_ms(proposed: PlanProposed) -> int:
+    """The longest that the plan may take by its own bounds: every try of every step there and back, and the verdict."""
+    steps = sum(2 * (step.timeout_ms * step.max_attempts + step.settle_ms) for step in proposed.steps)
+    return steps + proposed.verification.deadline_ms

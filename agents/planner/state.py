@@ -1,0 +1,120 @@
+"""The planner's state of one partition, and one turn of it: an event, what is said because of it, and the bookkeeping.
+
+Bounded by the fleet and the catalogue: incidents go when they are closed, their signals with them; targets, tallies and
+uses have one entry for each target and each remedy with a service.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autopilot.agents.planner.confidence import Tally
+from autopilot.agents.planner.fleet import FleetView
+from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, Phase, Signal, Trigger
+from autopilot.agents.planner.variables import Target
+from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft, Output, Recorded
+from autopilot.schemas.events.planner import IncidentClosed
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The planner's bounds. They are part of its code: a replay must use the same."""
+
+    correlation_delay_ms: int = 0
+    """How long after its opening an incident waits for a dependency's signal before it is planned for."""
+    plan_lifetime_ms: int = 1_800_000
+    """How long a proposed plan stands undecided."""
+    attempts: int = 3
+    """Remedies that may be denied, fail or be rejected in one incident before a person takes over."""
+    plans: int = 10
+    """Plans of one incident, the withdrawn ones among them, before a person takes over."""
+    stall_margin_ms: int = 600_000
+    """How much longer than its own bounds an execution may take before it counts as stalled."""
+    clearing_ms: int = 3_600_000
+    """How long signals may stay raised after a remedy was verified."""
+
+
+@dataclass
+class PlannerState:
+    """The fold of one partition."""
+
+    now_us: int = 0
+    configuration: Configuration = field(default_factory=Configuration)
+    revision: str = ""
+    targets: dict[str, Target] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    of_service: dict[str, list[str]] = field(default_factory=dict)
+    """Service -> the open incidents that have had a signal of it, oldest first."""
+    of_signal: dict[str, str] = field(default_factory=dict)
+    loose: dict[str, Signal] = field(default_factory=dict)
+    """Raised signals of no incident, because they only inform."""
+    holders: dict[str, str] = field(default_factory=dict)
+    """Target -> the incident whose plan holds it."""
+    waiting: list[str] = field(default_factory=list)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    used_at_us: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Turn:
+    """One event's handling: the state, what is known besides, and what is said."""
+
+    state: PlannerState
+    view: FleetView
+    limits: Limits
+    recorded: Recorded[Any]
+    out: list[Output] = field(default_factory=list)
+    released: bool = False
+
+    @property
+    def now_us(self) -> int:
+        """The present: the last tick, or the event's own time before there was one."""
+        return self.state.now_us or self.recorded.envelope.occurred_at_us
+
+    def say(self, payload: Payload, incident: Incident, service: str) -> None:
+        """Has `payload` recorded for the incident."""
+        self.out.append(Draft(payload, incident.domain, service, incident.incident_id))
+
+    def keep(self, incident: Incident) -> Incident:
+        """Puts the incident into the state in place of what was there."""
+        self.state.incidents[incident.incident_id] = incident
+        return incident
+
+    def move(self, incident: Incident, trigger: Trigger, **changes: Any) -> Incident:
+        """The incident after `trigger`; one that no longer acts lets go of its plan. Raises as `Lifecycle.after`."""
+        phase = INCIDENT.after(incident.phase, trigger)
+        if incident.phase == Phase.WAITING:
+            self.state.waiting.remove(incident.incident_id)
+        if phase == Phase.WAITING:
+            self.state.waiting.append(incident.incident_id)
+        if phase not in ACTING:
+            self._release(incident)
+            changes.setdefault("plan", None)
+        changes.setdefault("deadline_us", 0)
+        return self.keep(replace(incident, phase=phase, **changes))
+
+    def hold(self, incident: Incident, targets: Iterable[str]) -> None:
+        """Lets the incident's plan hold the targets."""
+        for target in targets:
+            self.state.holders[target] = incident.incident_id
+
+    def close(self, incident: Incident, resolution: str, reason: str) -> None:
+        """Ends the incident and forgets it."""
+        service = incident.plan.service if incident.plan else next(iter(incident.starts), "")
+        self.move(incident, Trigger.CLEARED)
+        del self.state.incidents[incident.incident_id]
+        for name in incident.starts:
+            ids = self.state.of_service[name]
+            ids.remove(incident.incident_id)
+            if not ids:
+                del self.state.of_service[name]
+        payload = IncidentClosed(incident_id=incident.incident_id, resolution=resolution, reason=reason)
+        self.say(payload, incident, service)
+
+    def _release(self, incident: Incident) -> None:
+        for target in incident.plan.targets if incident.plan else ():
+            if self.state.holders.get(target) == incident.incident_id:
+                del self.state.holders[target]
+                self.released = True

@@ -1,0 +1,112 @@
+"""The variables that a remedy's expressions may use: one table of name, type and meaning.
+
+Text that is not known is empty and numbers that are not known are -1, so that an expression always has a value. A
+remedy is considered only when its target is known; what concerns the target is then what the effector last observed.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from autopilot.agents.planner.incident import Incident, Signal
+from autopilot.policies.expression import Environment, Value
+from autopilot.schemas.configuration import Service
+
+UNKNOWN = -1
+
+
+class Variable(NamedTuple):
+    """A variable of the planner."""
+
+    name: str
+    type: type[Value]
+    meaning: str
+
+
+VARIABLES = (
+    Variable("service", str, "name of the suspect service"),
+    Variable("domain", str, "its domain"),
+    Variable("environment", str, "its environment, such as `production`"),
+    Variable("tier", int, "its tier, 0 is the most important"),
+    Variable("service_instances", int, "its declared capacity, in instances"),
+    Variable("signal_kind", str, "kind of the signal that the remedy answers, such as `slo_burn`"),
+    Variable("severity", str, "severity of that signal: `page`, `ticket` or `info`"),
+    Variable("slo", str, "name of the objective that burns; empty for other kinds"),
+    Variable("sli", str, "what the objective measures: `latency`, `errors`, `availability`, `saturation`"),
+    Variable("burn_rate_milli", int, "highest burn rate among the signal's long windows, in thousandths"),
+    Variable("signal_confidence_bp", int, "how sure the observer is of the signal, basis points"),
+    Variable("quality_bp", int, "worst score of the service's telemetry when the signal was last heard of"),
+    Variable("signal_age_ms", int, "time since the signal's condition began"),
+    Variable("affected_services", int, "services with a raised signal in the incident"),
+    Variable("failed_attempts", int, "remedies of this incident that were denied, failed or rejected so far"),
+    Variable("has_target", bool, "whether the target's state is known"),
+    Variable("target", str, "the target, as its driver names it"),
+    Variable("target_age_ms", int, "time since the effector last observed the target"),
+    Variable("release", str, "release that the target runs"),
+    Variable("previous_release", str, "release that it ran before"),
+    Variable("release_age_ms", int, "time since the release was seen to change; -1 when it never was"),
+    Variable("desired", int, "instances wanted at the target"),
+    Variable("running", int, "instances running there"),
+    Variable("max_instances", int, "most instances that the target can have"),
+)
+"""Every variable, in the order in which they are documented."""
+
+ENVIRONMENT = Environment({variable.name: variable.type for variable in VARIABLES})
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target's state as the effector last observed it."""
+
+    driver: str
+    target: str
+    service: str
+    state: dict[str, str]
+    observed_at_us: int
+    release_changed_at_us: int = UNKNOWN
+
+    def number(self, key: str) -> int:
+        """The state's value of `key` as a number; -1 when there is none."""
+        text = self.state.get(key, "")
+        return int(text) if text.isascii() and text.isdigit() else UNKNOWN
+
+
+def target_key(driver: str, target: str) -> str:
+    """The key of a target among all targets."""
+    return f"{driver}/{target}"
+
+
+def values_of(
+    incident: Incident, signal: Signal, service: Service, target: Target | None, now_us: int
+) -> dict[str, Value]:
+    """The value of every variable for one signal of an incident and one target."""
+    known = target or Target("", "", service.name, {}, UNKNOWN)
+    return {
+        "service": service.name,
+        "domain": service.domain,
+        "environment": service.environment,
+        "tier": service.tier,
+        "service_instances": service.instances,
+        "signal_kind": signal.kind,
+        "severity": signal.severity,
+        "slo": signal.slo,
+        "sli": signal.sli,
+        "burn_rate_milli": signal.burn_milli,
+        "signal_confidence_bp": signal.confidence_bp,
+        "quality_bp": signal.quality_bp,
+        "signal_age_ms": _age_ms(signal.started_at_us, now_us),
+        "affected_services": len({one.service for one in incident.signals}),
+        "failed_attempts": len(incident.tried),
+        "has_target": target is not None,
+        "target": known.target,
+        "target_age_ms": _age_ms(known.observed_at_us, now_us),
+        "release": known.state.get("release", ""),
+        "previous_release": known.state.get("previous_release", ""),
+        "release_age_ms": _age_ms(known.release_changed_at_us, now_us),
+        "desired": known.number("desired"),
+        "running": known.number("running"),
+        "max_instances": known.number("max"),
+    }
+
+
+def _age_ms(since_us: int, now_us: int) -> int:
+    return UNKNOWN if since_us == UNKNOWN else max(0, now_us - since_us) // 1000
