@@ -12,9 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+from pydantic import TypeAdapter
+
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Output, Recorded
-from pydantic import TypeAdapter
 
 S = TypeVar("S")
 

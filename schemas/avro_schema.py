@@ -9,10 +9,11 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Union, get_args, get_origin
 
-from autopilot.schemas.contract import Contract, Payload
-from autopilot.schemas.envelope import Envelope
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+
+from autopilot.schemas.contract import Contract, Payload
+from autopilot.schemas.envelope import Envelope
 
 NAMESPACE = "autopilot.events"
 Schema = dict[str, Any]

@@ -9,13 +9,14 @@ import struct
 from typing import Any
 
 import fastavro
+from pydantic import ValidationError
+
 from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Envelope, Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.registry import SchemaRegistry
-from pydantic import ValidationError
 
 _HEADER = struct.Struct(">bI")
 HEADER_BYTES = _HEADER.size

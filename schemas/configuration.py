@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from autopilot.schemas.events.observer import Severity, SliKind
 from autopilot.schemas.events.people import Document
 from autopilot.schemas.events.planner import RiskClass
 from autopilot.schemas.identity import digest_of
-from pydantic import BaseModel, ConfigDict, Field
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
 """A name of lower-case letters, digits, `.`, `_`, `-`; at most 64 characters."""

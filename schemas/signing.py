@@ -8,9 +8,10 @@ import base64
 import hashlib
 from dataclasses import dataclass
 
-from autopilot.schemas.codec import HEADER_BYTES
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from autopilot.schemas.codec import HEADER_BYTES
 
 _CONTEXT = b"autopilot-event-v1\0"
 

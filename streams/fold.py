@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, Generic, Protocol, TypeVar
 
+from pydantic import TypeAdapter
+
 from autopilot.agents.agent import Agent, BatchingAgent
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Principal
@@ -23,7 +25,6 @@ from autopilot.schemas.events.runtime import AgentFaulted, DeadLettered, Tick
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
 from autopilot.streams.trust import AUTHORITATIVE, check_activation, signer_of
-from pydantic import TypeAdapter
 
 S = TypeVar("S")
 

@@ -7,10 +7,11 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
 from autopilot.schemas.envelope import Position
 from autopilot.streams.errors import LostOwnershipError, UnreachableError
 from autopilot.streams.record import Outgoing, Record
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 TRANSACTION_TIMEOUT_MS = 10_000
 """After this time the broker aborts a transaction that its producer left open."""

@@ -9,14 +9,15 @@ import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Draft, Output, Recorded
-from autopilot.schemas.identity import span_id, trace_id
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util.types import AttributeValue
+
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft, Output, Recorded
+from autopilot.schemas.identity import span_id, trace_id
 
 _METER = metrics.get_meter("autopilot.streams")
 _TRACER = trace.get_tracer("autopilot.streams")

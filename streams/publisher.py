@@ -3,6 +3,8 @@
 import time
 from collections.abc import Mapping
 
+from confluent_kafka import KafkaError, Message
+
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.identity import LIVE_RUN
@@ -13,7 +15,6 @@ from autopilot.streams.errors import UnreachableError
 from autopilot.streams.kafka import REQUEST_TIMEOUT_S, PartitionWriter
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing
-from confluent_kafka import KafkaError, Message
 
 
 class Publisher:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Recorded
@@ -11,7 +13,6 @@ from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.errors import UnreachableError
 from autopilot.streams.kafka import REQUEST_TIMEOUT_S, plain_consumer, raise_for, record_of
 from autopilot.streams.record import EVENT_TYPE, Record
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 BATCH = 2_000
 

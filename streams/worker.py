@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
 from autopilot.agents.agent import Agent
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.identity import LIVE_RUN
@@ -26,7 +28,6 @@ from autopilot.streams.kafka import REQUEST_TIMEOUT_S, PartitionWriter, group_co
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, Outgoing, Record
 from autopilot.streams.recovery import recover, snapshot_records
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 MAX_BATCH = 500
 POLL_S = 0.1
