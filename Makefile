@@ -58,7 +58,7 @@ check: $(READY) ## Format, lint, types, import contracts, schemas, documentation
 	@$(BIN)/lint-imports --no-cache
 	$(call say,schemas: in sync and compatible with every release)
 	@$(BIN)/python -W error -m autopilot.infra.cli.schemas check
-	$(call say,house rules: packages, links of the documentation, module sizes, locks)
+	$(call say,house rules: packages - locks - sizes - links of the documentation)
 	@$(BIN)/pytest -q tests/unit/test_house.py
 	$(call say,all checks passed)
 
@@ -101,10 +101,10 @@ lock: $(VENV)/.uv ## Resolve the dependencies again (UPGRADE=1 for the newest) a
 	@$(COMPILE) --output-file requirements.lock
 	@$(COMPILE) --group dev --constraints requirements.lock --output-file requirements-dev.lock
 	@printf 'uv\n' | $(subst pyproject.toml,-,$(COMPILE)) --output-file requirements-uv.lock
-	$(call say,locked; `make setup` installs it)
+	$(call say,locked: now make setup)
 
 clean: ## Remove .venv and everything that tools left behind (never the data of the platform)
-	$(call say,removing $(VENV), caches and build products)
+	$(call say,removing $(VENV) and caches and build products)
 	@rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
@@ -126,6 +126,6 @@ $(VENV)/.locked: requirements-dev.lock $(VENV)/.uv
 	@touch $@
 
 $(READY): pyproject.toml $(VENV)/.locked
-	$(call say,project: installed in place, as `autopilot`)
+	$(call say,project: installed in place as autopilot.*)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
