@@ -1,0 +1,387 @@
+"""The policy agent: on every proposed plan a decision, with the facts that it saw and the rules that ruled.
+
+It denies by default. What needs approval is previewed, then put to people; an approval counts when it is signed, by one
+of the group, for this plan and these facts, in time and once. With enough of them the plan is judged again on the facts
+of that moment: when they deny, so does the policy, whatever was approved. An authorisation ends by its time, and is
+revoked when a halt covers it, when its plan is withdrawn or its incident closes, and when telemetry is lost, as long as
+nothing has begun.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.policy.approvals import refusal, summary_of
+from autopilot.agents.policy.holding import Holding, PolicyState
+from autopilot.agents.policy.judgement import Judge
+from autopilot.agents.policy.ledger import HISTORY_US, Happening, Spending
+from autopilot.agents.policy.standing import KINDS
+from autopilot.agents.policy.states import HOLDING, HoldingState, Trigger
+from autopilot.policies.bundle import Ruling
+from autopilot.policies.engine import ApprovalNeed, Verdict
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
+from autopilot.schemas.events.effector import PreviewCompleted
+from autopilot.schemas.events.executor import (
+    BreakerClosed,
+    BreakerOpened,
+    ExecutionFailed,
+    ExecutionRolledBack,
+    ExecutionStarted,
+)
+from autopilot.schemas.events.observer import (
+    SignalCleared,
+    SignalRaised,
+    SignalUpdated,
+    TelemetryQualityChanged,
+)
+from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated, Halt, Resume
+from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, PlanProposed, PlanWithdrawn, SignalLinked
+from autopilot.schemas.events.policy import (
+    ApprovalRefused,
+    ApprovalRequested,
+    ApprovalUse,
+    AuthorizationRevoked,
+    Decision,
+    PlanAuthorized,
+    PlanDenied,
+    PreviewRequested,
+)
+from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.events.verifier import OutcomeRejected
+from autopilot.schemas.identity import derived_id
+from autopilot.schemas.plan_hash import plan_hash
+
+PREVIEW_US: Final = 10_000_000
+"""How long the effector has for a preview before people are asked without one."""
+START_US: Final = 300_000_000
+"""How long an authorisation gives an execution beyond what its steps may take."""
+_US_PER_MS: Final = 1_000
+
+Handler = Callable[[PolicyState, Recorded[Any]], list[Output]]
+
+
+class PolicyAgent(FoldingAgent[PolicyState]):
+    """Decides plans."""
+
+    name = "policy"
+    reads = Topic.LOG
+    state_type = TypeAdapter(PolicyState)
+
+    def __init__(self) -> None:
+        self._judge = Judge()
+        self._handlers: dict[type[Payload], Handler] = {
+            Tick: self._tick,
+            ConfigurationActivated: self._activate,
+            SignalRaised: self._signal_raised,
+            SignalUpdated: self._signal_updated,
+            SignalCleared: self._signal_cleared,
+            TelemetryQualityChanged: self._quality_changed,
+            IncidentOpened: self._incident_opened,
+            SignalLinked: self._signal_linked,
+            IncidentClosed: self._incident_closed,
+            PlanProposed: self._plan_proposed,
+            PlanWithdrawn: self._plan_withdrawn,
+            PreviewCompleted: self._preview_completed,
+            ApprovalGranted: self._approval_granted,
+            ApprovalRejected: self._approval_rejected,
+            ExecutionStarted: self._execution_started,
+            ExecutionFailed: self._execution_ended_badly,
+            ExecutionRolledBack: self._execution_ended_badly,
+            OutcomeRejected: self._outcome_rejected,
+            BreakerOpened: self._breaker_opened,
+            BreakerClosed: self._breaker_closed,
+            Halt: self._halt,
+            Resume: self._resume,
+        }
+        self.handles = frozenset(self._handlers)
+
+    def initial_state(self) -> PolicyState:
+        """Nothing is known, and nothing is allowed."""
+        return PolicyState()
+
+    def handle(self, state: PolicyState, recorded: Recorded[Any]) -> tuple[PolicyState, Sequence[Output]]:
+        """See `Agent.handle`."""
+        return state, self._handlers[type(recorded.payload)](state, recorded)
+
+    # -- what is only noted ------------------------------------------------------------------------------------------
+
+    def _activate(self, state: PolicyState, recorded: Recorded[ConfigurationActivated]) -> list[Output]:
+        kept = [document for document in recorded.payload.documents if document.kind in KINDS]
+        state.configuration = state.configuration.with_activated(kept)
+        state.authority.activate(recorded.payload)
+        return []
+
+    def _signal_updated(self, state: PolicyState, recorded: Recorded[SignalUpdated]) -> list[Output]:
+        state.world.updated(recorded.envelope.service, recorded.payload)
+        return []
+
+    def _signal_cleared(self, state: PolicyState, recorded: Recorded[SignalCleared]) -> list[Output]:
+        state.world.cleared(recorded.envelope.service, recorded.payload)
+        return []
+
+    def _quality_changed(self, state: PolicyState, recorded: Recorded[TelemetryQualityChanged]) -> list[Output]:
+        state.world.quality_changed(recorded.envelope.service, recorded.payload)
+        return []
+
+    def _incident_opened(self, state: PolicyState, recorded: Recorded[IncidentOpened]) -> list[Output]:
+        state.world.opened(recorded.payload)
+        return []
+
+    def _signal_linked(self, state: PolicyState, recorded: Recorded[SignalLinked]) -> list[Output]:
+        state.world.linked(recorded.payload)
+        return []
+
+    def _breaker_opened(self, state: PolicyState, recorded: Recorded[BreakerOpened]) -> list[Output]:
+        state.world.breaker_opened(recorded.envelope.domain, recorded.payload)
+        return []
+
+    def _breaker_closed(self, state: PolicyState, recorded: Recorded[BreakerClosed]) -> list[Output]:
+        state.world.breaker_closed(recorded.envelope.domain, recorded.payload)
+        return []
+
+    def _execution_started(self, state: PolicyState, recorded: Recorded[ExecutionStarted]) -> list[Output]:
+        started = recorded.payload
+        holding = state.holdings.get(started.plan_id)
+        if holding is not None and HOLDING.accepts(holding.state, Trigger.START):
+            state.holdings[started.plan_id] = holding.moved(Trigger.START, state.now_us)
+        self._note(state, recorded, Happening.STARTED, started.execution_id)
+        return []
+
+    def _execution_ended_badly(
+        self, state: PolicyState, recorded: Recorded[ExecutionFailed | ExecutionRolledBack]
+    ) -> list[Output]:
+        ended = recorded.payload
+        holding = state.holdings.get(ended.plan_id)
+        if holding is not None and HOLDING.accepts(holding.state, Trigger.LAPSE):
+            state.holdings[ended.plan_id] = holding.moved(Trigger.LAPSE, state.now_us)
+        if ended.execution_id:
+            self._note(state, recorded, Happening.FAILED, ended.execution_id)
+        return []
+
+    def _outcome_rejected(self, state: PolicyState, recorded: Recorded[OutcomeRejected]) -> list[Output]:
+        outcome = recorded.payload.outcome
+        if outcome.phase == "remedy":
+            self._note(state, recorded, Happening.REJECTED, outcome.execution_id)
+        return []
+
+    def _note(self, state: PolicyState, recorded: Recorded[Any], what: Happening, execution_id: str) -> None:
+        holding = state.holdings.get(getattr(recorded.payload, "plan_id", ""))
+        service = holding.service if holding is not None else recorded.envelope.service
+        state.ledger.happened(service, what, execution_id, state.now_us)
+
+    # -- decisions ---------------------------------------------------------------------------------------------------
+
+    def _plan_proposed(self, state: PolicyState, recorded: Recorded[PlanProposed]) -> list[Output]:
+        plan, envelope = recorded.payload, recorded.envelope
+        if plan.plan_id in state.holdings:
+            return [Rejection("plan_id", f"`{plan.plan_id}` for a second time", "a plan that was not proposed before")]
+        expected = plan_hash(plan.steps, plan.verification)
+        if plan.plan_hash != expected:
+            return [Rejection("plan_hash", f"`{plan.plan_hash}`", f"that of the plan's content, `{expected}`")]
+        return self._decide(state, Holding(plan, envelope.domain, envelope.service), envelope.event_id)
+
+    def _decide(self, state: PolicyState, holding: Holding, cause_id: str) -> list[Output]:
+        """The first judgement of a plan."""
+        decision, verdict = self._judge.of(state, holding, cause_id)
+        if verdict.ruling is not Ruling.NEEDS_APPROVAL:
+            return self._conclude(state, holding, decision, verdict)
+        plan = holding.plan
+        deadline_us = state.now_us + PREVIEW_US
+        state.holdings[plan.plan_id] = holding.moved(Trigger.PREVIEW, state.now_us, deadline_us=deadline_us)
+        asked = PreviewRequested(plan_id=plan.plan_id, incident_id=plan.incident_id, plan_hash=plan.plan_hash)
+        return [_draft(holding, asked)]
+
+    def _conclude(self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict) -> list[Output]:
+        """Authorises or denies, as the verdict says."""
+        if verdict.ruling is Ruling.ALLOW:
+            return self._authorize(state, holding, decision, verdict)
+        reason = verdict.reason
+        if verdict.ruling is Ruling.NEEDS_APPROVAL:
+            reason = f"the evidence moved since it was approved: {reason}"
+        return self._deny(state, holding, decision, reason)
+
+    def _authorize(self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict) -> list[Output]:
+        plan = holding.plan
+        steps_ms = sum(step.timeout_ms * step.max_attempts + step.settle_ms for step in plan.steps)
+        not_after_us = state.now_us + START_US + steps_ms * _US_PER_MS
+        authorized = PlanAuthorized(
+            decision=decision,
+            obligations=list(verdict.obligations),
+            approvals=list(holding.approvals),
+            not_after_us=not_after_us,
+        )
+        state.holdings[plan.plan_id] = holding.moved(
+            Trigger.AUTHORIZE, state.now_us, deadline_us=not_after_us, decision_id=decision.decision_id
+        )
+        spending = Spending(state.now_us, decision.decision_id, holding.service, plan.risk_class.value)
+        state.ledger.spend(holding.domain, spending)
+        return [_draft(holding, authorized)]
+
+    def _deny(self, state: PolicyState, holding: Holding, decision: Decision, reason: str) -> list[Output]:
+        state.holdings[holding.plan.plan_id] = holding.moved(Trigger.DENY, state.now_us)
+        return [_draft(holding, PlanDenied(decision=decision, reason=reason))]
+
+    # -- approvals ---------------------------------------------------------------------------------------------------
+
+    def _preview_completed(self, state: PolicyState, recorded: Recorded[PreviewCompleted]) -> list[Output]:
+        preview = recorded.payload
+        holding = state.holdings.get(preview.plan_id)
+        if holding is None or holding.state is not HoldingState.PREVIEWING:
+            return []
+        if preview.plan_hash != holding.plan.plan_hash:
+            return [Rejection("plan_hash", f"`{preview.plan_hash}`", f"that of the plan, `{holding.plan.plan_hash}`")]
+        return self._ask(state, holding, preview, recorded.envelope.event_id)
+
+    def _ask(
+        self, state: PolicyState, holding: Holding, preview: PreviewCompleted | None, cause_id: str
+    ) -> list[Output]:
+        """Puts a plan to people, if the facts of now still ask for that."""
+        decision, verdict = self._judge.of(state, holding, cause_id)
+        if verdict.ruling is not Ruling.NEEDS_APPROVAL or verdict.approval is None:
+            return self._conclude(state, holding, decision, verdict)
+        request = self._request(state, holding, decision, verdict.approval, summary_of(
+            holding.plan, verdict.reason, preview
+        ))  # fmt: skip
+        state.holdings[holding.plan.plan_id] = holding.moved(
+            Trigger.ASK, state.now_us, deadline_us=request.expires_at_us, request=request
+        )
+        return [_draft(holding, request)]
+
+    def _request(
+        self, state: PolicyState, holding: Holding, decision: Decision, need: ApprovalNeed, summary: str
+    ) -> ApprovalRequested:
+        return ApprovalRequested(
+            approval_id=derived_id("apr", holding.plan.plan_id, decision.decision_id),
+            decision=decision,
+            group=need.group,
+            needed=need.needed,
+            summary=summary,
+            expires_at_us=state.now_us + need.expires_ms * _US_PER_MS,
+        )
+
+    def _approval_granted(self, state: PolicyState, recorded: Recorded[ApprovalGranted]) -> list[Output]:
+        granted = recorded.payload
+        holding = state.holdings.get(granted.plan_id)
+        refused = refusal(granted, recorded.signed_by, holding, state.authority, state.now_us)
+        if refused or holding is None or holding.request is None:
+            return [_refused(recorded, holding, refused)]
+        use = ApprovalUse(approver=granted.approver, event_id=recorded.envelope.event_id)
+        needed = holding.request.needed
+        holding = state.holdings[granted.plan_id] = holding.with_approval(use)
+        if len(holding.approvals) < needed:
+            return []
+        decision, verdict = self._judge.of(state, holding, recorded.envelope.event_id)
+        return self._conclude(state, holding, decision, verdict)
+
+    def _approval_rejected(self, state: PolicyState, recorded: Recorded[ApprovalRejected]) -> list[Output]:
+        rejected = recorded.payload
+        holding = state.holdings.get(rejected.plan_id)
+        refused = refusal(rejected, recorded.signed_by, holding, state.authority, state.now_us)
+        if refused or holding is None or holding.request is None:
+            return [_refused(recorded, holding, refused)]
+        comment = f": {rejected.comment}" if rejected.comment else ""
+        return self._deny(state, holding, holding.request.decision, f"{rejected.approver} refused it{comment}")
+
+    # -- endings -----------------------------------------------------------------------------------------------------
+
+    def _tick(self, state: PolicyState, recorded: Recorded[Tick]) -> list[Output]:
+        state.now_us = recorded.payload.at_us
+        state.ledger.forget(state.now_us)
+        outputs: list[Output] = []
+        for holding in list(state.holdings.values()):
+            outputs += self._passed(state, holding, recorded.envelope.event_id)
+        return outputs
+
+    def _passed(self, state: PolicyState, holding: Holding, cause_id: str) -> list[Output]:
+        """What the time means for one plan."""
+        if holding.ended:
+            if holding.changed_at_us <= state.now_us - HISTORY_US:
+                del state.holdings[holding.plan.plan_id]
+            return []
+        if holding.deadline_us > state.now_us:
+            return []
+        if holding.state is HoldingState.PREVIEWING:
+            return self._ask(state, holding, None, cause_id)
+        if holding.state is HoldingState.AWAITING and holding.request is not None:
+            got = f"{len(holding.approvals)} of {holding.request.needed} approvals"
+            return self._deny(state, holding, holding.request.decision, f"the request expired with {got}")
+        state.holdings[holding.plan.plan_id] = holding.moved(Trigger.LAPSE, state.now_us)
+        return []
+
+    def _plan_withdrawn(self, state: PolicyState, recorded: Recorded[PlanWithdrawn]) -> list[Output]:
+        holding = state.holdings.get(recorded.payload.plan_id)
+        return self._let_go(state, holding, f"the plan was withdrawn: {recorded.payload.reason}") if holding else []
+
+    def _let_go(self, state: PolicyState, holding: Holding, reason: str) -> list[Output]:
+        """Ends what nobody wants any more; an authorisation is revoked unless its execution has begun."""
+        if HOLDING.accepts(holding.state, Trigger.WITHDRAW):
+            state.holdings[holding.plan.plan_id] = holding.moved(Trigger.WITHDRAW, state.now_us)
+        if not HOLDING.accepts(holding.state, Trigger.REVOKE):
+            return []
+        state.holdings[holding.plan.plan_id] = holding.moved(Trigger.REVOKE, state.now_us)
+        state.ledger.refund(holding.domain, holding.decision_id)
+        revoked = AuthorizationRevoked(
+            decision_id=holding.decision_id,
+            plan_id=holding.plan.plan_id,
+            incident_id=holding.plan.incident_id,
+            reason=reason,
+        )
+        return [_draft(holding, revoked)]
+
+    def _revoke_all(self, state: PolicyState, wanted: Callable[[Holding], bool], reason: str) -> list[Output]:
+        outputs: list[Output] = []
+        for holding in list(state.holdings.values()):
+            if holding.state is HoldingState.AUTHORIZED and wanted(holding):
+                outputs += self._let_go(state, holding, reason)
+        return outputs
+
+    def _incident_closed(self, state: PolicyState, recorded: Recorded[IncidentClosed]) -> list[Output]:
+        incident_id = recorded.payload.incident_id
+        state.world.incidents.pop(incident_id, None)
+        outputs: list[Output] = []
+        for plan_id, holding in list(state.holdings.items()):
+            if holding.plan.incident_id == incident_id:
+                outputs += self._let_go(state, holding, "its incident was closed")
+                del state.holdings[plan_id]
+        return outputs
+
+    def _signal_raised(self, state: PolicyState, recorded: Recorded[SignalRaised]) -> list[Output]:
+        service = recorded.envelope.service
+        state.world.raised(service, recorded.payload)
+        if not state.world.lost(service):
+            return []
+        return self._revoke_all(state, lambda h: h.service == service, f"telemetry of {service} was lost")
+
+    def _halt(self, state: PolicyState, recorded: Recorded[Halt]) -> list[Output]:
+        refused = state.authority.halt(recorded)
+        if refused is not None:
+            return [refused]
+        order = recorded.payload
+        reason = f"halted by {order.ordered_by}: {order.reason}"
+        return self._revoke_all(state, lambda h: state.authority.halted(h.domain), reason)
+
+    def _resume(self, state: PolicyState, recorded: Recorded[Resume]) -> list[Output]:
+        refused = state.authority.resume(recorded)
+        return [] if refused is None else [refused]
+
+
+def _draft(holding: Holding, payload: Payload) -> Draft:
+    return Draft(payload, holding.domain, holding.service, holding.plan.incident_id)
+
+
+def _refused(recorded: Recorded[ApprovalGranted | ApprovalRejected], holding: Holding | None, reason: str) -> Output:
+    answer = recorded.payload
+    incident_id = holding.plan.incident_id if holding is not None else ""
+    payload = ApprovalRefused(
+        approval_id=answer.approval_id,
+        incident_id=incident_id,
+        event_id=recorded.envelope.event_id,
+        given_by=answer.approver,
+        reason=reason,
+    )
+    domain = holding.domain if holding is not None else recorded.envelope.domain
+    service = holding.service if holding is not None else recorded.envelope.service
+    return Draft(payload, domain, service, incident_id)

@@ -1,0 +1,123 @@
+"""CEL in C++ behind the policy engine's port: a bundle's conditions joined into one list, evaluated at once.
+
+Each condition is compiled alone first, so that an error names it; then all are joined as a list (a chain of operators
+would hit the parser's recursion limit). One erring element turns the whole list into an error, so that only then the
+conditions are evaluated singly. Evaluation holds the interpreter's lock: scale by processes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final, Protocol
+
+from cel_expr_python import cel
+
+from autopilot.policies.facts import Value
+
+VariableTypes = Mapping[str, type[Value]]
+Answer = bool | str
+"""Whether a condition holds, or the text of the error that it gave."""
+
+_TYPES: Final[dict[type, cel.Type]] = {bool: cel.Type.BOOL, int: cel.Type.INT, str: cel.Type.STRING}
+_TEXT: Final = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'')
+_WORD: Final = re.compile(r"(?<![\w.])(?:params\.)?[A-Za-z_]\w*")
+_FLOAT: Final = re.compile(r"(?<![\w.])(\d+\.\d+|\d+[eE][+-]?\d+|double\s*\()")
+_PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
+
+
+class ConditionError(ValueError):
+    """A condition does not compile: `index` says which; `line` and `column` count from 1 within its text."""
+
+    def __init__(self, index: int, source: str, reason: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(f"`{source}`: {reason}")
+        self.index = index
+        self.source = source
+        self.reason = reason
+        self.line = line
+        self.column = column
+
+
+class Conditions(Protocol):
+    """Compiled conditions."""
+
+    def evaluate(self, values: Mapping[str, Value]) -> Sequence[Answer]:
+        """One answer for each condition, in order. Never raises."""
+        ...
+
+
+class PolicyEngine(Protocol):
+    """What evaluates conditions. `identity` is part of every bundle digest: name and version."""
+
+    identity: str
+
+    def compile(self, variables: VariableTypes, sources: Sequence[str]) -> Conditions:
+        """The compiled conditions. Raises `ConditionError` for the first that is wrong."""
+        ...
+
+
+def names_in(source: str) -> list[str]:
+    """The names that a condition mentions, each once, in order; what stands in quotes is not a name."""
+    return list(dict.fromkeys(_WORD.findall(_TEXT.sub('""', source))))
+
+
+@dataclass(frozen=True)
+class _CelConditions:
+    joined: cel.Expression
+    singly: Sequence[cel.Expression]
+    used: frozenset[str]
+
+    def evaluate(self, values: Mapping[str, Value]) -> Sequence[Answer]:
+        data = {name: values[name] for name in self.used}
+        answer = _evaluated(self.joined, data)
+        if isinstance(answer, list):
+            return answer
+        return [_single(expression, data) for expression in self.singly]
+
+
+def _evaluated(expression: cel.Expression, data: Mapping[str, Value]) -> object:
+    """The plain value, or an error's text."""
+    try:
+        result = expression.eval(data=data)
+    except Exception as error:  # an exhausted iteration budget raises a plain RuntimeError
+        return str(error)
+    return result.plain_value() if result.type() != cel.Type.ERROR else str(result.plain_value())
+
+
+def _single(expression: cel.Expression, data: Mapping[str, Value]) -> Answer:
+    answer = _evaluated(expression, data)
+    return answer if isinstance(answer, bool) else str(answer)
+
+
+class CelEngine:
+    """Google's CEL in C++, by `cel-expr-python`."""
+
+    identity = f"cel-expr-python/{version('cel-expr-python')}"
+
+    def compile(self, variables: VariableTypes, sources: Sequence[str]) -> Conditions:
+        """See `PolicyEngine.compile`. Floats are refused: a decision rests on integers."""
+        env = cel.NewEnv(variables={name: _TYPES[kind] for name, kind in variables.items()})
+        singly = [_compiled(env, index, source) for index, source in enumerate(sources)]
+        joined = env.compile("[" + ", ".join(f"(\n{source}\n)" for source in sources) + "]")
+        used = frozenset(name for source in sources for name in names_in(source) if name in variables)
+        return _CelConditions(joined, singly, used)
+
+
+def _compiled(env: cel.Env, index: int, source: str) -> cel.Expression:
+    fraction = _FLOAT.search(_TEXT.sub(lambda text: '"' + "_" * (len(text[0]) - 2) + '"', source))
+    if fraction:
+        before = source[: fraction.start()]
+        column = fraction.start() - (before.rfind("\n") + 1) + 1
+        reason = f"`{fraction[1]}` is a fraction: write a whole number in basis points, thousandths or ms"
+        raise ConditionError(index, source, reason, before.count("\n") + 1, column)
+    try:
+        compiled = env.compile(source)
+    except Exception as error:  # the binding raises plain RuntimeError for every compile error
+        place = _PLACE.search(str(error))
+        if place is None:
+            raise ConditionError(index, source, str(error)) from None
+        raise ConditionError(index, source, place[3], int(place[1]), int(place[2])) from None
+    if compiled.return_type() != cel.Type.BOOL:
+        reason = f"gives {compiled.return_type().name()}: write a condition that is true or false"
+        raise ConditionError(index, source, reason)
+    return compiled

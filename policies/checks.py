@@ -1,0 +1,156 @@
+"""What can be said of a bundle before it rules: a static check, and its own tests with the coverage of its rules.
+
+`check` finds what the loader cannot refuse but an author would want to know. `run_tests` judges every inline case on
+the baseline facts with the case's changes, and says for each rule whether some case makes it hold and some does not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autopilot.policies.bundle import Case, Effect, PolicyBundle, Rule, placeholders
+from autopilot.policies.bundle_file import BundleFile, Problem
+from autopilot.policies.cel_engine import names_in
+from autopilot.policies.engine import CompiledBundle, PolicySet, Verdict
+from autopilot.policies.facts import BASELINE, SPECS, FactSet
+
+
+class Level(StrEnum):
+    """How bad a finding is: an error must be mended before the bundle may rule."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to tell an author."""
+
+    level: Level
+    problem: Problem
+
+    def __str__(self) -> str:
+        return f"{self.problem} ({self.level})"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One inline test as it went; `failures` is empty when it passed."""
+
+    case: Case
+    verdict: Verdict
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Whether cases made one rule hold, and whether cases made it not hold."""
+
+    rule: str
+    held: int
+    did_not: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether both were seen."""
+        return self.held > 0 and self.did_not > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TestReport:
+    """All inline tests of a bundle."""
+
+    __test__ = False
+
+    results: tuple[CaseResult, ...]
+    coverage: tuple[Coverage, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every case passed."""
+        return not any(result.failures for result in self.results)
+
+    @property
+    def covered_bp(self) -> int:
+        """Share of the two outcomes of every rule that some case showed, in basis points."""
+        shown = sum((each.held > 0) + (each.did_not > 0) for each in self.coverage)
+        return 10_000 * shown // (2 * len(self.coverage))
+
+
+def check(file: BundleFile) -> list[Finding]:
+    """What is doubtful about a bundle that loads, in the order of its rules."""
+    bundle = file.bundle
+    findings = [_unused(file, name) for name in bundle.params if name not in _used_params(bundle)]
+    if not any(rule.effect is Effect.PERMIT for rule in bundle.rules):
+        message = "no rule permits anything, so that all is denied: add one with `effect: permit`"
+        findings.append(Finding(Level.ERROR, file.problem(("rules",), message)))
+    for index, rule in enumerate(bundle.rules):
+        findings += _of_rule(file, index, rule)
+    findings += _errors_on_baseline(file)
+    return findings
+
+
+def _used_params(bundle: PolicyBundle) -> set[str]:
+    names = {name for rule in bundle.rules for name in names_in(rule.when)}
+    names |= {name for rule in bundle.rules for text in rule.templates() for name in placeholders(text)}
+    return {name.removeprefix("params.") for name in names if name.startswith("params.")}
+
+
+def _unused(file: BundleFile, name: str) -> Finding:
+    return Finding(Level.WARNING, file.problem(("params", name), f"no rule uses `params.{name}`: delete it"))
+
+
+def _of_rule(file: BundleFile, index: int, rule: Rule) -> list[Finding]:
+    findings: list[Finding] = []
+    if not any(name in SPECS for name in names_in(rule.when)):
+        message = f"the condition of `{rule.id}` looks at no fact: it is the same for every plan"
+        findings.append(Finding(Level.WARNING, file.problem(("rules", index, "when"), message)))
+    for other in file.bundle.rules[:index]:
+        if (other.when, other.effect, other.obligation) == (rule.when, rule.effect, rule.obligation):
+            message = f"`{rule.id}` says what `{other.id}` says already: delete one"
+            findings.append(Finding(Level.WARNING, file.problem(("rules", index, "when"), message)))
+    return findings
+
+
+def _errors_on_baseline(file: BundleFile) -> list[Finding]:
+    """Conditions that err on the calmest of facts, such as by a pattern that is no pattern."""
+    answers = file.compiled.answers(BASELINE)
+    return [
+        Finding(Level.ERROR, file.problem(("rules", index, "when"), f"gives an error on the baseline facts: {answer}"))
+        for index, answer in enumerate(answers)
+        if isinstance(answer, str)
+    ]
+
+
+def run_tests(ready: CompiledBundle) -> TestReport:
+    """Judges every inline case of a bundle. Deterministic, no I/O."""
+    bundle = ready.bundle
+    results: list[CaseResult] = []
+    held = {rule.id: 0 for rule in bundle.rules}
+    for case in bundle.tests:
+        facts = FactSet.of({**BASELINE, **case.facts})
+        results.append(_result(case, PolicySet((ready,)).judge(facts)))
+        for rule, answer in zip(bundle.rules, ready.answers(facts.values), strict=True):
+            held[rule.id] += answer is True
+    coverage = tuple(Coverage(rule, count, len(bundle.tests) - count) for rule, count in held.items())
+    return TestReport(tuple(results), coverage)
+
+
+def _result(case: Case, verdict: Verdict) -> CaseResult:
+    expect = case.expect
+    failures: list[str] = []
+    if verdict.ruling is not expect.verdict:
+        failures.append(f"verdict is {verdict.ruling}, expected {expect.verdict}: {verdict.reason}")
+    failures += _differs("rules", expect.rules, verdict.decisive)
+    failures += _differs("obligations", expect.obligations, [each.name for each in verdict.obligations])
+    return CaseResult(case, verdict, tuple(failures))
+
+
+def _differs(what: str, expected: Sequence[str] | None, seen: Sequence[str]) -> list[str]:
+    if expected is None or sorted(expected) == sorted(seen):
+        return []
+    return [f"{what} are {_listed(seen)}, expected {_listed(expected)}"]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return "[" + ", ".join(sorted(names)) + "]"
