@@ -56,7 +56,8 @@ def failed(turn: Turn, payload: ExecutionFailed) -> None:
     if incident is None:
         return
     incident = tried(incident, f"its execution failed: {payload.reason}")
-    if payload.needs_person:
+    harmless = incident.phase == Phase.ROLLING_BACK and incident.plan is not None and incident.plan.leaves_nothing
+    if payload.needs_person and not harmless:
         hand_over(turn, incident, Trigger.EXECUTION_FAILED, f"its target needs a person: {payload.reason}")
     else:
         _next(turn, incident, Trigger.EXECUTION_FAILED)

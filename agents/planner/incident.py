@@ -127,6 +127,8 @@ class OpenPlan:
     targets: tuple[str, ...]
     expires_at_us: int
     patience_ms: int
+    leaves_nothing: bool
+    """No step has, or needs, anything that undoes it, such as a restart."""
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,7 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
         targets=best.targets,
         expires_at_us=payload.expires_at_us,
         patience_ms=_patience_ms(payload) + turn.limits.stall_margin_ms,
+        leaves_nothing=remedy.reversible and not any(step.compensation for step in best.steps),
     )
     turn.hold(incident, best.targets)
     turn.move(incident, Trigger.PLAN_PROPOSED, plan=held, plans=attempt, retry_at_us=0, said="")

@@ -1,6 +1,7 @@
 """A lifecycle is its table, and so is its diagram."""
 
 import pytest
+
 from autopilot.agents.lifecycle import Lifecycle, TransitionError
 
 DOOR = Lifecycle(
