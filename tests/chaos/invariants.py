@@ -1,23 +1,25 @@
 """What must hold of a log, whatever was killed: pure checks over its records. Each gives findings, none is good."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from autopilot.agents.agent import Agent
-from autopilot.schemas.codec import Codec
+from loop import POLICY
+
+from autopilot.schemas.configuration import Principal, Role
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Position, Recorded
+from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionStarted, StepRequested
 from autopilot.schemas.events.observer import SignalRaised
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, PlanProposed
 from autopilot.schemas.events.policy import PlanAuthorized
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
-from autopilot.streams.fold import PartitionFold
-from autopilot.streams.mint import Mint
 from autopilot.streams.record import Record
+from autopilot.streams.trust import signer_of
 
+POLICY_PRINCIPAL = Principal(name="policy", public_key=POLICY.public_key, roles=[Role.POLICY])
 Log = Sequence[Recorded[Any]]
 
 
@@ -65,14 +67,20 @@ def missing_links(log: Log) -> list[str]:
     return findings
 
 
-def unsigned_steps(log: Log, signed: Callable[[Position], str | None]) -> list[str]:
-    """Steps that were started without an earlier authorisation signed by the policy."""
+def unsigned_steps(log: Log, raw: Sequence[Sequence[Record]]) -> list[str]:
+    """Steps that were started without an earlier authorisation that bears the policy's signature."""
+    signed = {
+        record.position
+        for records in raw
+        for record in records
+        if signer_of(record, "PlanAuthorized", [POLICY_PRINCIPAL]) == "policy"
+    }
     decisions = {r.payload.decision.decision_id: r.position for r in log if isinstance(r.payload, PlanAuthorized)}
     findings = []
     for r in log:
         if isinstance(r.payload, StepStarted):
             at = decisions.get(r.payload.decision_id)
-            if at is None or at >= r.position or signed(at) != "policy":
+            if at is None or at >= r.position or at not in signed:
                 findings.append(f"StepStarted at {r.position} rests on no signed decision before it")
     return findings
 
@@ -97,21 +105,10 @@ def _try(payload: Any) -> tuple[str, str, str, int]:
     return payload.execution_id, payload.step_id, payload.phase, payload.attempt
 
 
-def divergences(
-    agent: Agent[Any], codec: Codec, partitions: int, records: Sequence[Record], written: Sequence[Record]
-) -> Iterator[str]:
-    """Where a fresh fold over one partition's `records` gives other values than the agent had `written`."""
-    fold = fresh_fold(agent, codec, partitions)
-    again = [out for out in fold.step(records) if out.headers.get("event-type") != b"DeadLettered"]
-    recorded = [r.value for r in written]
-    if len(again) != len(recorded):
-        yield f"{agent.name}: a fresh fold gives {len(again)} outputs, {len(recorded)} are recorded"
-    for i, (fresh, old) in enumerate(zip(again, recorded, strict=False)):
-        if fresh.value != old:
-            yield f"{agent.name}: output {i} is {codec.decode(fresh.value)}, recorded {codec.decode(old)}"
-            return
-
-
-def fresh_fold(agent: Agent[Any], codec: Codec, partitions: int) -> PartitionFold[Any]:
-    """A fold of an agent from nothing, which signs nothing."""
-    return PartitionFold(agent, codec, Mint(codec, agent.name, partitions), reads_run="live")
+def effects(log: Log, history: Sequence[str]) -> list[str]:
+    """Steps whose effect did not happen exactly as often as the log says: once if it changed something."""
+    done = Counter(json.loads(line)["key"] for line in history)
+    key_of = {_try(r.payload): r.payload.idempotency_key for r in log if isinstance(r.payload, StepStarted)}
+    changed = {key_of[_try(r.payload)] for r in log if isinstance(r.payload, StepSucceeded)}
+    findings = [f"step {key} succeeded, its effect happened {done[key]} times" for key in changed if done[key] != 1]
+    return findings + [f"effect of unknown step {key}" for key in done if key != "fault" and key not in key_of.values()]

@@ -1,0 +1,60 @@
+"""Every part of the platform as a process that can be killed: `python processes.py NAME BOOTSTRAP FOLDER`.
+
+The agents, the effector and the clock are composed as in production, save that the targets are files and that the
+schema ids are the bundled ones.
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from file_driver import FileDriver
+from fleet import FileFleet
+from loop import POLICY, five_agents
+
+from autopilot.infra.effector.worker import EffectorWorker
+from autopilot.schemas.registry import BundledRegistry
+from autopilot.streams.clock import Clock
+from autopilot.streams.worker import AgentWorker, WorkerOptions
+
+PARTITIONS = 4
+AGENTS = tuple(agent.name for agent in five_agents())
+MORTALS = (*AGENTS, "effector")
+"""What is killed."""
+
+
+def main() -> None:
+    """Works until SIGTERM."""
+    name, bootstrap, folder = sys.argv[1:4]
+    kafka = {"bootstrap.servers": bootstrap}
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    runner(name, kafka, Path(folder))(stop)
+
+
+def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threading.Event], None]:
+    """The `run` of the process of that name."""
+    registry = BundledRegistry()
+    if name == "clock":
+        return Clock(kafka=kafka, registry=registry, partitions=PARTITIONS).run
+    if name == "effector":
+        driver = FileDriver(FileFleet(folder, []))
+        return EffectorWorker(kafka=kafka, registry=registry, partitions=PARTITIONS, drivers={driver.name: driver}).run
+    agent = next(agent for agent in five_agents() if agent.name == name)
+    signs = frozenset({"PlanAuthorized", "AuthorizationRevoked"}) if name == "policy" else frozenset()
+    options = WorkerOptions(
+        kafka=kafka,
+        registry=registry,
+        partitions=PARTITIONS,
+        instance=f"{name}-0",
+        key=POLICY if name == "policy" else None,
+        signs=signs,
+        snapshot_every=5_000,
+    )
+    return AgentWorker(agent, options).run
+
+
+if __name__ == "__main__":
+    main()

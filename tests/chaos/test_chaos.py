@@ -1,0 +1,144 @@
+"""Incidents keep coming while every agent and the effector are killed in turn; then the whole log is examined.
+
+`CHAOS_INCIDENTS`, `CHAOS_KILLS` and `CHAOS_SEED` change the size and repeat a run.
+"""
+
+import os
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from fleet import FileFleet
+from harness import REGISTRY, Platform, Tally, World, run_incidents
+from invariants import (
+    duplicates,
+    effects,
+    missing_links,
+    orphans,
+    results,
+    unfinished,
+    unsigned_steps,
+)
+from loop import five_agents
+from processes import MORTALS, PARTITIONS
+
+from autopilot.infra.platform.topics import recreate_topics
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.contract import Topic
+from autopilot.schemas.envelope import Recorded
+from autopilot.streams.fold import PartitionFold
+from autopilot.streams.mint import Mint
+from autopilot.streams.reader import read_raw
+from autopilot.streams.record import Record
+from autopilot.streams.replay import Recordings, replay
+from autopilot.streams.snapshots import latest
+
+INCIDENTS = int(os.environ.get("CHAOS_INCIDENTS", "200"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
+SERVICES = 48
+DOMAINS = 4
+WARM_UP_S = 8
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900 + 3 * INCIDENTS)]
+
+
+@dataclass
+class Aftermath:
+    """What is left when the dust has settled."""
+
+    raw: dict[Topic, list[list[Record]]]
+    log: list[Recorded]
+    telemetry: list[Recorded]
+    fleet: FileFleet
+    kills: list[str]
+    tally: Tally
+    codec: Codec
+
+
+@pytest.fixture(scope="module")
+def aftermath(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Aftermath:
+    """The log after the incidents and the kills."""
+    config = {"bootstrap.servers": kafka}
+    recreate_topics(config, PARTITIONS)
+    seed = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+    folder = tmp_path_factory.mktemp("chaos")
+    print(f"\nseed {seed}: {INCIDENTS} incidents, {KILLS} kills; logs in {folder}", flush=True)
+    fleet = FileFleet(folder / "fleet", [f"svc-{i:03}" for i in range(SERVICES)])
+    fleet.create()
+    world, platform, tally = World(config, fleet), Platform(config, folder / "fleet", folder / "logs"), Tally(config)
+    world.configure(DOMAINS)
+    platform.start_all()
+    world.start()
+    try:
+        run_incidents(
+            world, platform, tally, incidents=INCIDENTS, kills=KILLS, seed=seed, deadline_s=300 + 2 * INCIDENTS
+        )
+    finally:
+        world.stop()
+        platform.stop()
+    return examine(config, fleet, platform, tally)
+
+
+def examine(config: dict[str, str], fleet: FileFleet, platform: Platform, tally: Tally) -> Aftermath:
+    """Reads everything that was committed."""
+    codec = Codec(REGISTRY)
+    raw = {t: [list(read_raw(config, t, partitions=[p])) for p in range(PARTITIONS)] for t in Topic if t != Topic.SEALS}
+    decoded = {
+        topic: [
+            Recorded(record.position, codec.decode(record.value), None, record.timestamp_ms)
+            for partition in raw[topic]
+            for record in partition
+        ]
+        for topic in (Topic.LOG, Topic.TELEMETRY)
+    }
+    return Aftermath(raw, decoded[Topic.LOG], decoded[Topic.TELEMETRY], fleet, platform.kills, tally, codec)
+
+
+def test_every_part_was_killed_and_every_incident_reached_its_end(aftermath: Aftermath) -> None:
+    assert len(aftermath.kills) == KILLS
+    if len(MORTALS) <= KILLS:
+        assert set(aftermath.kills) == set(MORTALS)
+    assert unfinished(aftermath.log) == []
+    ends = Counter(aftermath.tally.closed.values())
+    print(f"\n{len(aftermath.log)} events, incidents ended: {dict(ends)}", flush=True)
+    assert sum(ends.values()) >= INCIDENTS
+    assert not [name for name in aftermath.fleet.names if aftermath.fleet.is_bad(name)]
+
+
+def test_no_event_stands_twice_and_none_is_without_its_cause(aftermath: Aftermath) -> None:
+    assert duplicates([*aftermath.log, *aftermath.telemetry]) == []
+    assert orphans(aftermath.log, aftermath.telemetry) == []
+
+
+def test_no_link_is_missing_from_signal_to_outcome(aftermath: Aftermath) -> None:
+    assert missing_links(aftermath.log) == []
+
+
+def test_no_step_was_started_without_a_signed_decision_and_each_has_one_result(aftermath: Aftermath) -> None:
+    assert unsigned_steps(aftermath.log, aftermath.raw[Topic.LOG]) == []
+    assert results(aftermath.log) == []
+
+
+def test_each_effect_happened_as_often_as_the_log_says(aftermath: Aftermath) -> None:
+    assert effects(aftermath.log, aftermath.fleet.history.read_text().splitlines()) == []
+
+
+@pytest.mark.parametrize("index", range(5), ids=[agent.name for agent in five_agents()])
+def test_a_fresh_fold_decides_the_same_and_ends_in_the_same_state(aftermath: Aftermath, index: int) -> None:
+    agent, codec = five_agents()[index], aftermath.codec
+    recordings = Recordings(agent.name, codec)
+    for topic in (Topic.LOG, Topic.TELEMETRY):
+        for records in aftermath.raw[topic]:
+            recordings.take(records)
+    replayed = replay(agent, codec, [[records] for records in aftermath.raw[agent.reads]], recordings)
+    assert replayed.divergences == []
+    for partition in range(PARTITIONS):
+        snapshot = latest(
+            aftermath.raw[Topic.SNAPSHOTS][partition], codec, agent=agent.name, topic=agent.reads, partition=partition
+        )
+        assert snapshot is not None
+        fold = PartitionFold(agent, codec, Mint(codec, agent.name, PARTITIONS), reads_run="live")
+        records = aftermath.raw[agent.reads][partition]
+        fold.step([record for record in records if record.position.offset < snapshot.manifest.next_offset])
+        assert fold.dump() == snapshot.state
