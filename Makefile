@@ -21,13 +21,13 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python
 	&& { command -v "$$p"; break; }; done
 
 say = @printf '\033[1m==> %s\033[0m\n' '$(1)'
-present = $(foreach folder,$(1),$(if $(wildcard $(folder)/test_*.py $(folder)/*/test_*.py),$(folder)))
+present = $(strip $(foreach folder,$(1),$(if $(wildcard $(folder)/test_*.py $(folder)/*/test_*.py),$(folder))))
 
 QUICK := $(call present,tests/unit tests/property)
 REAL := $(call present,tests/targets tests/integration tests/browser)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: help setup demo up down test test-quick test-real test-chaos check format generate bench chaos lock clean
+.PHONY: help setup demo up down check test test-quick test-real chaos bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -62,7 +62,7 @@ check: $(READY) ## Format, lint, types, import contracts, schemas, documentation
 	@$(BIN)/pytest -q tests/unit/test_house.py
 	$(call say,all checks passed)
 
-test: test-quick test-real test-chaos ## Every test: quick ones, then real Kafka and targets, then chaos
+test: test-quick test-real chaos ## Every test: quick ones, then real Kafka and targets, then chaos
 	$(call say,all tests passed)
 
 test-quick: $(READY) ## Unit and property tests; seconds, no network
@@ -73,11 +73,9 @@ test-real: $(READY) ## Tests on a real Kafka and real targets
 	$(call say,real tests: $(REAL))
 	@$(if $(REAL),$(BIN)/pytest $(REAL),echo 'none in this version')
 
-test-chaos: $(READY) ## Tests that kill processes while incidents flow
+chaos: $(READY) ## Tests that kill processes while incidents flow
 	$(call say,chaos: $(CHAOS))
 	@$(if $(CHAOS),$(BIN)/pytest -s $(CHAOS),echo 'none in this version')
-
-chaos: test-chaos
 
 bench: $(READY) ## Benchmarks, beside Faust and raw confluent-kafka on the same records
 	$(call say,benchmarks)
