@@ -1,0 +1,388 @@
+"""The gate: what the log of one partition says about whether a step may be taken. A pure fold, like an agent.
+
+`refusal` is asked immediately before each act, once the partition has been read to its end. It recomputes everything
+from the log: the signed decision, the plan that it is about, the step within that plan, and what has happened since.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
+
+from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.executor.authority import Authority
+from autopilot.agents.executor.states import (
+    COMPENSATION,
+    FORWARD,
+    KnownPlan,
+    action_of,
+    execution_of,
+    idempotency_key,
+)
+from autopilot.schemas.configuration import Role
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Envelope, Output, Position, Recorded, Rejection
+from autopilot.schemas.events.effector import (
+    PreviewCompleted,
+    StepFailed,
+    StepIndeterminate,
+    StepStarted,
+    StepSucceeded,
+)
+from autopilot.schemas.events.executor import (
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionRolledBack,
+    RollbackStarted,
+    StepRequested,
+)
+from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
+from autopilot.schemas.events.planner import IncidentClosed, PlanProposed
+from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, PreviewRequested
+from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.plan_hash import plan_hash
+
+KEPT_AFTER_CLOSE_US = 3_600_000_000
+"""How long what belongs to a closed incident is remembered: an hour."""
+KEPT_US = 7 * 86_400_000_000
+"""How long what belongs to an incident is remembered at most."""
+
+StepResult = StepSucceeded | StepFailed | StepIndeterminate
+Handler = Callable[["GateState", Recorded[Any]], Sequence[Output]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Where something stands in the log: enough to mint an event that it causes."""
+
+    partition: int
+    offset: int
+    envelope: Envelope
+
+    @property
+    def position(self) -> Position:
+        """The record's position."""
+        return Position(str(Topic.LOG), self.partition, self.offset)
+
+
+@dataclass(frozen=True)
+class SignedDecision:
+    """An authorisation as the log bears it, and whose signature it was."""
+
+    authorization: PlanAuthorized
+    signed_by: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt that was asked for and has no result yet. `began` and `started` once it is under way."""
+
+    request: StepRequested
+    asked: Told
+    started: StepStarted | None = None
+    began: Told | None = None
+
+
+@dataclass(frozen=True)
+class AskedPreview:
+    """A preview that was asked for."""
+
+    request: PreviewRequested
+    asked: Told
+
+
+@dataclass
+class GateState:
+    """What the gate remembers of a partition; what belongs to an incident goes some time after it closed."""
+
+    now_us: int = 0
+    authority: Authority = field(default_factory=Authority)
+    seen_us: dict[str, int] = field(default_factory=dict)
+    """Incidents, and until when they are remembered."""
+    plans: dict[str, KnownPlan] = field(default_factory=dict)
+    decisions: dict[str, SignedDecision] = field(default_factory=dict)
+    revoked: dict[str, str] = field(default_factory=dict)
+    """Revoked decisions, and their incidents."""
+    undoing: dict[str, str] = field(default_factory=dict)
+    """Executions whose rollback is under way, and their incidents."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """Executions that take no step any more, and their incidents."""
+    open: dict[str, Attempt] = field(default_factory=dict)
+    answered: dict[str, str] = field(default_factory=dict)
+    """Attempts with a result, and their incidents."""
+    succeeded: dict[str, str] = field(default_factory=dict)
+    """Idempotency keys under which something succeeded, and the incidents."""
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Idempotency keys under which nobody knows what happened, and the incidents."""
+    previews: dict[str, AskedPreview] = field(default_factory=dict)
+    """By plan, the previews that are asked for and not given yet."""
+
+
+def attempt_of(payload: StepRequested | StepStarted | StepResult) -> str:
+    """The name of an attempt: execution, step, phase and number."""
+    return f"{payload.execution_id}/{payload.step_id}/{payload.phase}/{payload.attempt}"
+
+
+class Gate(FoldingAgent[GateState]):
+    """See the module. `pinned_administrators` are public keys: with an administrator besides them, all is refused."""
+
+    name = "effector"
+    reads = Topic.LOG
+    state_type = TypeAdapter(GateState)
+
+    def __init__(self, pinned_administrators: frozenset[str] = frozenset()) -> None:
+        self._pinned = pinned_administrators
+
+    def initial_state(self) -> GateState:
+        """Nothing is known, so everything is refused."""
+        return GateState()
+
+    def handle(self, state: GateState, recorded: Recorded[Any]) -> tuple[GateState, Sequence[Output]]:
+        """See `Agent.handle`. It says nothing, except about what does not count."""
+        return state, self._handlers[type(recorded.payload)](state, recorded)
+
+    # -- the question ------------------------------------------------------------------------------------------------
+
+    def refusal(self, state: GateState, request: StepRequested, now_us: int, *, again: bool = False) -> str | None:
+        """Why the step must not be taken now, or None. `again`: it was begun before a crash and would be taken up."""
+        if self._pinned and not self._pinned.issuperset(state.authority.administrators):
+            return "an administrator of the configuration in force is not among the pinned ones"
+        if not again and (attempt_of(request) in state.answered or self._has_begun(state, request)):
+            return "this attempt was already started"
+        decided = state.decisions.get(request.decision_id)
+        if decided is None:
+            return "no decision of this id was signed by the policy"
+        why_not = _not_authorised(state, decided, request) or _not_the_plans(state, decided, request)
+        return why_not or _not_now(state, decided, request, now_us, again)
+
+    @staticmethod
+    def _has_begun(state: GateState, request: StepRequested) -> bool:
+        attempt = state.open.get(attempt_of(request))
+        return attempt is not None and attempt.started is not None
+
+    # -- handlers ----------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _tick(state: GateState, recorded: Recorded[Tick]) -> Sequence[Output]:
+        state.now_us = recorded.payload.at_us
+        gone = {incident for incident, until_us in state.seen_us.items() if until_us < state.now_us}
+        if gone:
+            _forget(state, gone)
+        return []
+
+    @staticmethod
+    def _activated(state: GateState, recorded: Recorded[ConfigurationActivated]) -> Sequence[Output]:
+        state.authority.activate(recorded.payload)
+        return []
+
+    @staticmethod
+    def _halt(state: GateState, recorded: Recorded[Halt]) -> Sequence[Output]:
+        refused = state.authority.halt(recorded)
+        return [refused] if refused else []
+
+    @staticmethod
+    def _resume(state: GateState, recorded: Recorded[Resume]) -> Sequence[Output]:
+        refused = state.authority.resume(recorded)
+        return [refused] if refused else []
+
+    @staticmethod
+    def _closed(state: GateState, recorded: Recorded[IncidentClosed]) -> Sequence[Output]:
+        if recorded.payload.incident_id in state.seen_us:
+            state.seen_us[recorded.payload.incident_id] = state.now_us + KEPT_AFTER_CLOSE_US
+        return []
+
+    @staticmethod
+    def _proposed(state: GateState, recorded: Recorded[PlanProposed]) -> Sequence[Output]:
+        plan = recorded.payload
+        known = state.plans.get(plan.plan_id)
+        if known is not None and known.plan != plan:
+            return [Rejection("plan_id", f"`{plan.plan_id}`", "a plan that was not proposed before")]
+        _remember(state, plan.incident_id, recorded)
+        state.plans[plan.plan_id] = KnownPlan(plan, recorded.envelope.domain, recorded.envelope.service)
+        return []
+
+    @staticmethod
+    def _authorized(state: GateState, recorded: Recorded[PlanAuthorized]) -> Sequence[Output]:
+        decision = recorded.payload.decision
+        if recorded.signed_by is None or not state.authority.has(recorded.signed_by, Role.POLICY):
+            return [_unsigned(recorded)]
+        if decision.decision_id in state.decisions:
+            return [Rejection("decision_id", f"`{decision.decision_id}`", "a decision that was not made before")]
+        _remember(state, decision.incident_id, recorded)
+        state.decisions[decision.decision_id] = SignedDecision(recorded.payload, recorded.signed_by)
+        return []
+
+    @staticmethod
+    def _revoked(state: GateState, recorded: Recorded[AuthorizationRevoked]) -> Sequence[Output]:
+        if not state.authority.has(recorded.signed_by, Role.POLICY):
+            return [_unsigned(recorded)]
+        _remember(state, recorded.payload.incident_id, recorded)
+        state.revoked[recorded.payload.decision_id] = recorded.payload.incident_id
+        return []
+
+    @staticmethod
+    def _turned(
+        state: GateState,
+        recorded: Recorded[RollbackStarted | ExecutionCompleted | ExecutionFailed | ExecutionRolledBack],
+    ) -> Sequence[Output]:
+        execution_id, incident_id = recorded.payload.execution_id, recorded.payload.incident_id
+        if isinstance(recorded.payload, RollbackStarted):
+            state.undoing[execution_id] = incident_id
+        elif execution_id:
+            state.undoing.pop(execution_id, None)
+            state.ended[execution_id] = incident_id
+        return []
+
+    @staticmethod
+    def _requested(state: GateState, recorded: Recorded[StepRequested]) -> Sequence[Output]:
+        request = recorded.payload
+        name = attempt_of(request)
+        if name in state.open or name in state.answered:
+            return [Rejection("attempt", f"`{name}`", "an attempt that was not asked for before")]
+        _remember(state, request.incident_id, recorded)
+        state.open[name] = Attempt(request, _told(recorded))
+        return []
+
+    @staticmethod
+    def _started(state: GateState, recorded: Recorded[StepStarted]) -> Sequence[Output]:
+        name = attempt_of(recorded.payload)
+        if name in state.open:
+            state.open[name] = replace(state.open[name], started=recorded.payload, began=_told(recorded))
+        return []
+
+    @staticmethod
+    def _result(state: GateState, recorded: Recorded[StepResult]) -> Sequence[Output]:
+        name = attempt_of(recorded.payload)
+        attempt = state.open.pop(name, None)
+        if attempt is not None:
+            incident_id = state.answered[name] = attempt.request.incident_id
+            if isinstance(recorded.payload, StepSucceeded):
+                state.succeeded[attempt.request.idempotency_key] = incident_id
+            elif isinstance(recorded.payload, StepIndeterminate):
+                state.unknown[attempt.request.idempotency_key] = incident_id
+        return []
+
+    @staticmethod
+    def _preview(state: GateState, recorded: Recorded[PreviewRequested]) -> Sequence[Output]:
+        _remember(state, recorded.payload.incident_id, recorded)
+        state.previews[recorded.payload.plan_id] = AskedPreview(recorded.payload, _told(recorded))
+        return []
+
+    @staticmethod
+    def _previewed(state: GateState, recorded: Recorded[PreviewCompleted]) -> Sequence[Output]:
+        state.previews.pop(recorded.payload.plan_id, None)
+        return []
+
+    _handlers: ClassVar[dict[type[Payload], Handler]] = {
+        Tick: _tick,
+        ConfigurationActivated: _activated,
+        Halt: _halt,
+        Resume: _resume,
+        IncidentClosed: _closed,
+        PlanProposed: _proposed,
+        PlanAuthorized: _authorized,
+        AuthorizationRevoked: _revoked,
+        RollbackStarted: _turned,
+        ExecutionCompleted: _turned,
+        ExecutionFailed: _turned,
+        ExecutionRolledBack: _turned,
+        StepRequested: _requested,
+        StepStarted: _started,
+        StepSucceeded: _result,
+        StepFailed: _result,
+        StepIndeterminate: _result,
+        PreviewRequested: _preview,
+        PreviewCompleted: _previewed,
+    }
+    handles = frozenset(_handlers)
+
+
+# -- the checks ------------------------------------------------------------------------------------------------------
+
+
+def _not_authorised(state: GateState, decided: SignedDecision, request: StepRequested) -> str | None:
+    decision = decided.authorization.decision
+    if not state.authority.has(decided.signed_by, Role.POLICY):
+        return f"`{decided.signed_by}`, who signed the decision, no longer has the role policy"
+    if request.plan_id != decision.plan_id:
+        return "the decision is about another plan"
+    if request.execution_id != execution_of(decision.decision_id):
+        return "the execution is not the decision's"
+    return None
+
+
+def _not_the_plans(state: GateState, decided: SignedDecision, request: StepRequested) -> str | None:
+    known = state.plans.get(request.plan_id)
+    if known is None:
+        return "the plan is not known"
+    if plan_hash(known.plan.steps, known.plan.verification) != decided.authorization.decision.plan_hash:
+        return "the decision is about another version of the plan: the hashes differ"
+    step = next((step for step in known.plan.steps if step.step_id == request.step_id), None)
+    if step is None or request.phase not in (FORWARD, COMPENSATION):
+        return "the plan has no such step"
+    if request.action != action_of(step, request.phase):
+        return "the action is not the plan's"
+    if request.idempotency_key != idempotency_key(request.execution_id, request.step_id, request.phase):
+        return "the idempotency key is not the step's"
+    return None
+
+
+def _not_now(state: GateState, decided: SignedDecision, request: StepRequested, now_us: int, again: bool) -> str | None:
+    if request.phase == COMPENSATION and request.execution_id not in state.undoing:
+        return "no rollback of the execution is under way"
+    if not again:
+        if now_us > request.not_after_us:
+            return "the request's time is over"
+        if any(_supersedes(attempt.request, request) for attempt in state.open.values()):
+            return "a later attempt of the step is asked for"
+    return None if request.phase == COMPENSATION else _not_forward(state, decided, request, now_us)
+
+
+def _not_forward(state: GateState, decided: SignedDecision, request: StepRequested, now_us: int) -> str | None:
+    if request.execution_id in state.undoing or request.execution_id in state.ended:
+        return "the execution takes no forward step any more"
+    if request.decision_id in state.revoked:
+        return "the authorisation was revoked"
+    if state.authority.halted(state.plans[request.plan_id].domain):
+        return "the domain is halted"
+    if now_us > decided.authorization.not_after_us:
+        return "the authorisation's time is over"
+    return None
+
+
+def _supersedes(other: StepRequested, request: StepRequested) -> bool:
+    return other.idempotency_key == request.idempotency_key and other.attempt > request.attempt
+
+
+# -- small things ----------------------------------------------------------------------------------------------------
+
+
+def _told(recorded: Recorded[Any]) -> Told:
+    return Told(recorded.position.partition, recorded.position.offset, recorded.envelope)
+
+
+def _unsigned(recorded: Recorded[Any]) -> Rejection:
+    return Rejection("signature", f"of `{recorded.signed_by or 'nobody known'}`", "of a principal with the role policy")
+
+
+def _remember(state: GateState, incident_id: str, recorded: Recorded[Any]) -> None:
+    now_us = state.now_us or recorded.envelope.occurred_at_us
+    state.seen_us[incident_id] = max(state.seen_us.get(incident_id, 0), now_us + KEPT_US)
+
+
+def _forget(state: GateState, incidents: set[str]) -> None:
+    """Drops what belongs to `incidents`."""
+    state.decisions = {
+        decision_id: decided
+        for decision_id, decided in state.decisions.items()
+        if decided.authorization.decision.incident_id not in incidents
+    }
+    state.plans = {p: known for p, known in state.plans.items() if known.plan.incident_id not in incidents}
+    state.previews = {p: asked for p, asked in state.previews.items() if asked.request.incident_id not in incidents}
+    state.open = {n: attempt for n, attempt in state.open.items() if attempt.request.incident_id not in incidents}
+    for by_name in (state.revoked, state.undoing, state.ended, state.answered, state.succeeded, state.unknown):
+        for name in [name for name, incident_id in by_name.items() if incident_id in incidents]:
+            del by_name[name]
+    for incident in incidents:
+        del state.seen_us[incident]

@@ -1,0 +1,240 @@
+"""The effector's work on one partition of the log: what is to be begun, what is to be recorded, in which order.
+
+For each attempt: look at the target; with the partition read to its end ask the gate; record `StepStarted`; act;
+record the result. What the log says is begun and this process did not begin is taken up as its crash class allows.
+Nothing here knows Kafka: the worker reads, commits and calls. A crash is the loss of this object, and a new one on the
+same log goes on.
+
+    journal.step(records)        fold what was read
+    journal.look()               begin what needs no record: observations and previews
+    journal.at_end()             only when the partition was read to its end: acts that may begin now
+    journal.committed(recorded)  those are in the log: act
+    journal.results()            what is to be recorded of finished work
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from autopilot.infra.effector.gate import Attempt, Gate, GateState, Told
+from autopilot.infra.effector.jobs import Jobs
+from autopilot.infra.effector.port import Applied
+from autopilot.infra.effector.work import (
+    Drivers,
+    Prepared,
+    carry_out,
+    prepare,
+    preview,
+    step_failed,
+    step_indeterminate,
+    step_succeeded,
+    take_up,
+)
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft, Event, Recorded
+from autopilot.schemas.events.effector import FailureClass, StepFailed, StepStarted
+from autopilot.streams.fold import PartitionFold
+from autopilot.streams.mint import Mint
+from autopilot.streams.record import Outgoing, Record
+
+_STARTED_FIELDS = {
+    "execution_id",
+    "plan_id",
+    "incident_id",
+    "decision_id",
+    "step_id",
+    "phase",
+    "attempt",
+    "idempotency_key",
+}
+
+
+def _look(name: str) -> str:
+    return f"look/{name}"
+
+
+def _act(name: str) -> str:
+    return f"act/{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An act that may begin once `outgoing` is recorded; `prepared` is None for an answer without an act."""
+
+    name: str
+    outgoing: Outgoing
+    prepared: Prepared | None = None
+
+
+class PartitionJournal:
+    """The effector on one partition."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        fold: PartitionFold[GateState],
+        mint: Mint,
+        drivers: Drivers,
+        jobs: Jobs,
+        now_us: Callable[[], int],
+    ) -> None:
+        self.fold = fold
+        self._gate = gate
+        self._mint = mint
+        self._drivers = drivers
+        self._jobs = jobs
+        self._now_us = now_us
+        self._recorded: set[str] = set()
+        """What this journal has recorded of attempts and previews and has not yet read back."""
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def step(self, records: Sequence[Record]) -> list[Outgoing]:
+        """Folds what was read, and gives what is to be written because of it: dead letters."""
+        waiting = {*self._state.open, *self._state.previews}
+        outgoing = self.fold.step(records)
+        for name in waiting - {*self._state.open, *self._state.previews}:
+            self._jobs.forget(_act(name))
+            self._forget(name)
+        return outgoing
+
+    def close(self) -> None:
+        """Forgets what was only looked at. Acts that are under way are left to whoever takes the partition up."""
+        for name in {*self._state.open, *self._state.previews}:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._jobs.forget(_look(name))
+        self._recorded -= {name, _act(name)}
+
+    # -- beginning ---------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Begins the observations before acts, and the previews that were asked for."""
+        for name, attempt in self._next():
+            if attempt.started is None and self._refusal(attempt) is None:
+                self._jobs.submit(_look(name), prepare, self._drivers, attempt.request)
+        for plan_id, asked in self._state.previews.items():
+            known = self._state.plans.get(plan_id)
+            self._jobs.submit(_look(plan_id), preview, self._drivers, asked.request, known.plan if known else None)
+
+    @property
+    def acting(self) -> bool:
+        """Whether an act of this partition is under way, or its result is not recorded yet."""
+        return any(self._jobs.has(_act(name)) and _act(name) not in self._recorded for name in self._state.open)
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether anything waits for the partition to be read to its end."""
+        return any(self._ready(name, attempt) for name, attempt in self._next())
+
+    def at_end(self) -> list[Begun]:
+        """What may begin now, or is refused, once recorded. Takes up what was begun before a crash."""
+        begun = []
+        for name, attempt in self._next():
+            if not self._ready(name, attempt):
+                continue
+            if attempt.started is not None:
+                self._take_up(name, attempt, attempt.started)
+            else:
+                begun.append(self._begin(name, attempt))
+        return begun
+
+    def committed(self, begun: Sequence[Begun]) -> None:
+        """What `at_end` gave is in the log: the acts begin."""
+        for one in begun:
+            self._recorded.add(one.name)
+            self._jobs.forget(_look(one.name))
+            if one.prepared is not None:
+                request = self._state.open[one.name].request
+                self._jobs.submit(_act(one.name), carry_out, self._drivers, request, one.prepared)
+
+    # -- recording ---------------------------------------------------------------------------------------------------
+
+    def results(self) -> list[tuple[str, Outgoing]]:
+        """What came of finished acts and previews and is not recorded yet, with a name for `written`."""
+        found = []
+        for name, attempt in self._state.open.items():
+            if attempt.began is None or attempt.started is None or _act(name) in self._recorded:
+                continue
+            result = self._jobs.result(_act(name))
+            if result is not None:
+                found.append((_act(name), self._minted(result, attempt.began, attempt.started, 0)))
+        for plan_id, asked in self._state.previews.items():
+            result = self._jobs.result(_look(plan_id))
+            if result is not None and plan_id not in self._recorded:
+                found.append((plan_id, self._minted(result, asked.asked, asked.request, 0)))
+        return found
+
+    def written(self, names: Sequence[str]) -> None:
+        """Those results are in the log."""
+        self._recorded.update(names)
+
+    # -- one attempt -------------------------------------------------------------------------------------------------
+
+    def _begin(self, name: str, attempt: Attempt) -> Begun:
+        request = attempt.request
+        refusal = self._refusal(attempt)
+        if refusal is not None:
+            return self._answer(name, attempt, step_failed(request, FailureClass.REFUSED, refusal))
+        prepared: Prepared | StepFailed = self._jobs.result(_look(name))
+        if isinstance(prepared, StepFailed):
+            return self._answer(name, attempt, prepared)
+        if request.idempotency_key in self._state.unknown:
+            reason = "an earlier attempt of the step cannot be known, so it is not repeated"
+            return self._answer(name, attempt, step_indeterminate(request, reason))
+        if request.idempotency_key in self._state.succeeded:
+            done = Applied(changed=False, after=prepared.observation.state)
+            return self._answer(name, attempt, step_succeeded(request, done))
+        started = StepStarted(
+            **request.model_dump(include=_STARTED_FIELDS),
+            crash_class=prepared.crash_class,
+            before=dict(prepared.observation.state),
+        )
+        return Begun(name, self._minted(started, attempt.asked, request, 0), prepared)
+
+    def _answer(self, name: str, attempt: Attempt, result: Payload) -> Begun:
+        return Begun(name, self._minted(result, attempt.asked, attempt.request, 1))
+
+    def _take_up(self, name: str, attempt: Attempt, started: StepStarted) -> None:
+        refusal = self._gate.refusal(self._state, attempt.request, self._present_us, again=True)
+        self._jobs.submit(_act(name), take_up, self._drivers, attempt.request, started, refusal)
+
+    # -- which attempts ----------------------------------------------------------------------------------------------
+
+    def _next(self) -> Iterator[tuple[str, Attempt]]:
+        """For each target the attempt whose turn it is: one that is under way, else the one asked for first."""
+        busy: set[tuple[str, str]] = set()
+        underway_first = sorted(self._state.open.items(), key=lambda item: item[1].started is None)
+        for name, attempt in underway_first:
+            action = attempt.request.action
+            if (action.driver, action.target) not in busy:
+                busy.add((action.driver, action.target))
+                yield name, attempt
+
+    def _ready(self, name: str, attempt: Attempt) -> bool:
+        """Whether the attempt waits for nothing but the end of the partition."""
+        if name in self._recorded or self._jobs.has(_act(name)):
+            return False
+        if attempt.started is not None:
+            return True
+        return self._jobs.result(_look(name)) is not None or self._refusal(attempt) is not None
+
+    def _refusal(self, attempt: Attempt) -> str | None:
+        return self._gate.refusal(self._state, attempt.request, self._present_us)
+
+    # -- small things ------------------------------------------------------------------------------------------------
+
+    def _minted(self, payload: Payload, told: Told, cause: Payload, ordinal: int) -> Outgoing:
+        envelope = told.envelope
+        draft = Draft(payload, envelope.domain, envelope.service, envelope.correlation_id)
+        runtime = self.fold.runtime
+        recorded = Recorded(told.position, Event(envelope, cause))
+        return self._mint.of_cause(draft, recorded, ordinal, runtime.placements, runtime.now_us)
+
+    @property
+    def _state(self) -> GateState:
+        return self.fold.state
+
+    @property
+    def _present_us(self) -> int:
+        return max(self._now_us(), self._state.now_us)
