@@ -1,6 +1,7 @@
 """What is encoded is decoded, for every event type; what is damaged is refused with an error that says how."""
 
 import contextlib
+import io
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autopilot.schemas.avro_schema import schema_of
+from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.codec import HEADER_BYTES, Codec
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event
@@ -20,6 +21,16 @@ from autopilot.schemas.registry import BundledRegistry
 from tests.property.event_strategies import events
 
 CODEC = Codec(BundledRegistry())
+
+
+class OneSchema(BundledRegistry):
+    """A registry whose id 1 is one given schema."""
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__()
+        self._schemas = {1: schema}
+
+
 every_type = pytest.mark.parametrize("model", EVENT_TYPES.values(), ids=list(EVENT_TYPES))
 any_event = st.sampled_from(list(EVENT_TYPES.values())).flatmap(events)
 
@@ -81,6 +92,31 @@ def test_values_that_are_no_numbers_survive_for_the_observer_to_judge(value: flo
     batch = TelemetryBatch(source="s", series=[series])
     decoded: Any = CODEC.decode(CODEC.encode(Event(event.envelope, batch)))
     assert repr(decoded.payload.series[0].values) == repr([value])
+
+
+DEFAULTED = [
+    (model, name, info.default)
+    for model in EVENT_TYPES.values()
+    for name, info in model.model_fields.items()
+    if not info.is_required()
+]
+
+
+@pytest.mark.parametrize(("model", "name", "default"), DEFAULTED, ids=[f"{m.__name__}.{n}" for m, n, _ in DEFAULTED])
+@settings(max_examples=10, deadline=None)
+@given(st.data())
+def test_what_was_written_before_a_field_was_added_is_read_with_its_default(
+    model: type[Payload], name: str, default: Any, data: st.DataObject
+) -> None:
+    event = data.draw(events(model))
+    schema = schema_of(model)
+    older = {**schema, "fields": [field for field in schema["fields"] if field["name"] != name]}
+    buffer = io.BytesIO()
+    buffer.write(b"\0" + (1).to_bytes(4, "big"))
+    record = {"envelope": event.envelope.model_dump(), **event.payload.model_dump()}
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(older), record)
+    decoded = Codec(OneSchema(older)).decode(buffer.getvalue())
+    assert decoded == Event(event.envelope, event.payload.model_copy(update={name: default}))
 
 
 @every_type
