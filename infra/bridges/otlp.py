@@ -15,9 +15,6 @@ from typing import Protocol
 
 import structlog
 from aiohttp import web
-from autopilot.infra.bridges.otlp_metrics import translate
-from autopilot.schemas.envelope import Draft
-from autopilot.schemas.errors import ContractError
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
@@ -25,6 +22,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+
+from autopilot.infra.bridges.otlp_metrics import translate
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.errors import ContractError
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -43,7 +44,7 @@ _log = structlog.get_logger(__name__)
 class TelemetryPublisher(Protocol):
     """Where batches go. `flush` returns once everything published is acknowledged, and raises when it was not."""
 
-    def publish(self, draft: Draft, partition: int | None = None) -> None:
+    def publish(self, draft: Draft, partition: int | None = None) -> object:
         """Takes a draft for writing."""
         ...
 

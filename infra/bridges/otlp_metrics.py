@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from autopilot.schemas.events.telemetry import Series, SeriesKind, TelemetryBatch
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
@@ -26,6 +25,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     NumberDataPoint,
     ResourceMetrics,
 )
+
+from autopilot.schemas.events.telemetry import Series, SeriesKind, TelemetryBatch
 
 MAX_SAMPLES = 10_000
 """Samples of one batch, as its contract bounds them."""

@@ -1,14 +1,15 @@
 """What becomes of OTLP metrics: names, kinds, units, times and bounds."""
 
 import pytest
+from google.protobuf import json_format
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
 from autopilot.infra.bridges.otlp_metrics import MAX_SAMPLES, Translated, bound_text, translate
 from autopilot.schemas.codec import MAX_RECORD_BYTES, Codec
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.telemetry import Series, SeriesKind
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.mint import Mint
-from google.protobuf import json_format
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 AT_NS = 1_700_000_000_123_456_789
 AT_US = 1_700_000_000_123_456

@@ -7,10 +7,6 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from autopilot.infra.bridges.otlp import OtlpReceiver
-from autopilot.schemas.envelope import Draft
-from autopilot.schemas.errors import InvalidError
-from autopilot.schemas.events.telemetry import SeriesKind, TelemetryBatch
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -21,6 +17,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
+
+from autopilot.infra.bridges.otlp import OtlpReceiver
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.errors import InvalidError
+from autopilot.schemas.events.telemetry import SeriesKind, TelemetryBatch
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 

@@ -1,0 +1,156 @@
+"""What the demonstration stands on: the platform through its command line, the fleet, the load. All of it is ended."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from autopilot.infra.composition import registry_of
+from autopilot.infra.platform.ports import free_port
+from autopilot.infra.settings import PREFIX, Settings, kafka_config
+from examples.shop.fleet import PROJECT, SOURCE, STARTED, ShopFleet
+from examples.shop.layout import SERVICES
+from examples.shop.watch import LogWatch, NotSeenError
+
+NORMAL_RATE = 12
+LOAD_FOR_S = 900
+HEALTHY_WITHIN_S = 60
+WARM_UP_S = 5
+"""Traffic before the first incident: the window that the first verification compares with."""
+
+
+class Autopilot:
+    """The `autopilot` command in a home of its own, as a person would use it."""
+
+    def __init__(self, home: Path, fleet: ShopFleet, otlp_port: int, console: Console) -> None:
+        self.home = home
+        self._console = console
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
+            PREFIX + "HOME": str(home),
+            PREFIX + "OTLP_PORT": str(otlp_port),
+            PREFIX + "SUPERVISORD_URL": f"unix://{fleet.socket_file}",
+            PREFIX + "SUPERVISORD_RELEASES": str(fleet.layout.releases),
+            "COLUMNS": str(console.width),
+        }
+
+    def run(self, *arguments: str, show: bool = True) -> None:
+        """Runs one command. Raises `NotSeenError` when it fails."""
+        if show:
+            self._console.print(f"[bold cyan]$ autopilot {' '.join(arguments)}[/]", highlight=False)
+        command = [sys.executable, "-m", "autopilot.infra.cli.main", *arguments]
+        output = None if show else subprocess.PIPE
+        done = subprocess.run(
+            command, env=self._environment, stdout=output, stderr=subprocess.STDOUT if output else None, check=False
+        )
+        if done.returncode:
+            said = f": {done.stdout.decode(errors='replace').strip()[-2_000:]}" if done.stdout else ""
+            raise NotSeenError(f"`autopilot {' '.join(arguments)}` ended with {done.returncode}{said}")
+
+    def settings(self) -> Settings:
+        """The settings that the commands run with."""
+        return Settings(home=self.home)
+
+
+class Stage:
+    """Everything up; use it as a context, which ends it again whatever happens."""
+
+    def __init__(self, home: Path, console: Console) -> None:
+        self.home = home.resolve()
+        self.console = console
+        port = free_port()
+        self.fleet = ShopFleet(self.home / "shop", f"http://127.0.0.1:{port}/v1/metrics")
+        self.autopilot = Autopilot(self.home / "platform", self.fleet, port, console)
+        self._ending = ExitStack()
+        self._log: LogWatch | None = None
+
+    @property
+    def log(self) -> LogWatch:
+        """The watch on the log, once everything is up."""
+        if self._log is None:
+            raise NotSeenError("the log is watched once everything is up")
+        return self._log
+
+    def __enter__(self) -> "Stage":
+        """Brings everything up."""
+        try:
+            self._bring_up()
+        except BaseException:
+            self._ending.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends everything, in the opposite order."""
+        self._ending.close()
+
+    def say(self, text: str) -> None:
+        """Prints one line of progress with the time."""
+        self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
+
+    def _bring_up(self) -> None:
+        if self.autopilot.home.exists():
+            self.autopilot.run("down", show=False)
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.fleet.prepare()
+        self._end_with("the shop", self.fleet.stop)
+        self.say(f"starting the shop: {len(SERVICES)} services, {STARTED} processes each, under supervisord")
+        self.fleet.start()
+        self._end_with("the platform", lambda: self.autopilot.run("down", show=False))
+        self.autopilot.run("up")
+        self.autopilot.run("apply", str(SOURCE))
+        settings = self.autopilot.settings()
+        self._log = LogWatch(kafka_config(settings), registry_of(settings))
+        self._ending.callback(self._log.close)
+        self._start_load()
+        self._await_health()
+
+    def _start_load(self) -> None:
+        self.fleet.set_rate(NORMAL_RATE)
+        command = [sys.executable, "-m", "examples.shop.load", "--run", str(self.fleet.layout.root)]
+        with (self.fleet.layout.logs / "load.log").open("ab") as log:
+            load = subprocess.Popen(
+                [*command, "--for-s", str(LOAD_FOR_S)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=PROJECT,
+            )
+        self._ending.callback(_end, load)
+
+    def _await_health(self) -> None:
+        self.say(
+            f"load: {NORMAL_RATE} requests/s; waiting for telemetry of every instance and the state of every target"
+        )
+        wanted = {(service, f"{service}-{number}") for service in SERVICES for number in range(1, STARTED + 1)}
+        self.log.wait("telemetry of every instance", lambda: wanted <= self.log.instances, HEALTHY_WITHIN_S)
+        targets = set(SERVICES)
+        self.log.wait(
+            "the effector's view of every target",
+            lambda: targets <= {e.payload.target for e in self.log.named("TargetObserved")},
+            HEALTHY_WITHIN_S,
+        )
+        time.sleep(WARM_UP_S)
+
+    def _end_with(self, what: str, stop: Callable[[], None]) -> None:
+        def ended() -> None:
+            self.say(f"stopping {what}")
+            stop()
+
+        self._ending.callback(ended)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
