@@ -68,7 +68,7 @@ def test_the_others_are_told_with_why_not() -> None:
 
 def test_outcomes_move_the_choice() -> None:
     plan = proposed(shop().when(raised("cart")))
-    told = [Said(OutcomeRejected(outcome=outcome(plan)))] * 8
+    told = [Said(OutcomeRejected(outcome=outcome(plan)))] * 20
     assert proposed(shop().events(*told).when(raised("search"))).remedy == "switch-release"
     scenario = shop().events(*told).when(raised("cart"))
     assert proposed(scenario).remedy == "restart"
