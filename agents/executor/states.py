@@ -7,7 +7,7 @@ its authorisation's time is over, so that the same decision cannot start it agai
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from autopilot.agents.executor.authority import Authority
+from autopilot.agents.authority import Authority
 from autopilot.agents.executor.breaker import Breaker
 from autopilot.agents.lifecycle import Lifecycle
 from autopilot.schemas.events.planner import Action, PlanProposed, Step

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from autopilot.agents.executor.authority import Authority
+from autopilot.agents.authority import Authority
 from autopilot.agents.policy.holding import Holding
 from autopilot.agents.policy.states import HoldingState
 from autopilot.schemas.configuration import Role

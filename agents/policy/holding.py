@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from autopilot.agents.executor.authority import Authority
+from autopilot.agents.authority import Authority
 from autopilot.agents.policy.ledger import Ledger
 from autopilot.agents.policy.states import HOLDING, HoldingState, Trigger
 from autopilot.agents.policy.world import World

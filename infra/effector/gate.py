@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
-from autopilot.agents.executor.authority import Authority
+from autopilot.agents.authority import Authority
 from autopilot.agents.executor.states import (
     COMPENSATION,
     FORWARD,
