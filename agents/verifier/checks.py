@@ -1,0 +1,153 @@
+"""From samples to a verdict: which checks there are, and what they come to together.
+
+A remedy helped when every SLO of its plan is within its objective, none got worse and no guard did. A rollback restored
+what was there when no SLO and no guard is worse than before the execution. One clear failure rejects; anything that is
+missing, too little or measured under poor telemetry makes the verdict wait, and in the end inconclusive: what was not
+seen never counts as success.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from autopilot.agents.verifier import judgement
+from autopilot.agents.verifier.judgement import Finding, Share
+from autopilot.agents.verifier.watch import Column, Watch, WatchState
+from autopilot.schemas.events.verifier import Check, CheckVerdict
+
+MIN_QUALITY_BP = 7_000
+"""Telemetry quality after the execution below which nothing is concluded."""
+
+RECOVERED = "within its objective"
+IMPROVED = "better than before"
+NOT_WORSE = "not worse than before"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A check with what it asked."""
+
+    asked: str
+    check: Check
+    z: float
+
+    @property
+    def verdict(self) -> CheckVerdict:
+        """The check's verdict."""
+        return self.check.verdict
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the checks come to: `pass`, `fail` or `unclear`, how sure that is and why."""
+
+    verdict: CheckVerdict
+    confidence_bp: int
+    reason: str
+    checks: list[Check]
+
+
+def judge(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Verdict:
+    """The verdict on what was measured so far, at `z` standard errors. `objectives_bp` is by SLO name."""
+    judged = list(_judge(watch, objectives_bp, z))
+    checks = [one.check for one in judged]
+    failed = [one for one in judged if _fails(one, judged)]
+    if failed and watch.quality_bp >= MIN_QUALITY_BP:
+        worst = max(failed, key=lambda one: one.z)
+        sure = min(judgement.confidence_bp(worst.z), watch.quality_bp)
+        return Verdict(CheckVerdict.FAIL, sure, _said(worst), checks)
+    obstacle = _obstacle(watch, judged)
+    if obstacle:
+        return Verdict(CheckVerdict.UNCLEAR, 0, obstacle, checks)
+    sure = min(min(judgement.confidence_bp(one.z) for one in _deciding(judged)), watch.quality_bp)
+    return Verdict(CheckVerdict.PASS, sure, "; ".join(_said(one) for one in _deciding(judged)), checks)
+
+
+def _judge(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Iterator[Judged]:
+    before = watch.before or {}
+    for slo in watch.plan.slo_names:
+        name = f"slo:{slo}"
+        yield from _judge_slo(name, before.get(name), watch, objectives_bp.get(slo), z)
+    for metric in watch.plan.guard_metrics:
+        name = f"metric:{metric}"
+        was, is_now = before.get(name, Column()).values, watch.after.get(name, Column()).values
+        finding = judgement.guard(is_now, was, z)
+        means = [judgement.mean(f) if (f := judgement.finite(v)) else None for v in (was, is_now)]
+        yield _judged(name, NOT_WORSE, finding, (means[0], means[1]), None, (len(was), len(is_now)))
+
+
+def _judge_slo(name: str, before: Column | None, watch: Watch, objective_bp: int | None, z: float) -> Iterator[Judged]:
+    was_column, now_column = before or Column(), watch.after.get(name, Column())
+    was = judgement.share_of(was_column.values, was_column.weights)
+    is_now = judgement.share_of(now_column.values, now_column.weights)
+    means = was.value, is_now.value
+    samples = len(was_column.values), len(now_column.values)
+    if objective_bp is None:
+        unknown = Finding(CheckVerdict.NO_DATA, 0.0, "no such objective is in force")
+        yield _judged(name, RECOVERED, unknown, means, None, samples)
+        return
+    allowed = (10_000 - objective_bp) / 10_000
+    for asked, finding in _questions(watch.state, is_now, was, allowed, z):
+        yield _judged(name, asked, finding, means, None if asked == IMPROVED else allowed, samples)
+
+
+def _questions(
+    state: WatchState, after: Share, before: Share, allowed: float, z: float
+) -> Iterator[tuple[str, Finding]]:
+    if state is WatchState.MEASURING_ROLLBACK:
+        yield NOT_WORSE, judgement.not_worse(after, before, allowed, z)
+    else:
+        yield RECOVERED, judgement.recovery(after, before, allowed, z)
+        yield IMPROVED, judgement.improvement(after, before, z)
+
+
+def _judged(
+    name: str,
+    asked: str,
+    finding: Finding,
+    means: tuple[float | None, float | None],
+    threshold: float | None,
+    samples: tuple[int, int],
+) -> Judged:
+    check = Check(
+        name=f"{name} {asked}",
+        verdict=finding.verdict,
+        before_mean=means[0],
+        after_mean=means[1],
+        threshold=threshold,
+        before_samples=samples[0],
+        after_samples=samples[1],
+        reason=finding.reason,
+    )
+    return Judged(asked, check, finding.z)
+
+
+def _fails(one: Judged, judged: list[Judged]) -> bool:
+    """Whether a check rejects. To be worse than before does not while the objective is met all the same."""
+    if one.verdict is not CheckVerdict.FAIL:
+        return False
+    if one.asked != IMPROVED:
+        return True
+    recovered = next(j for j in judged if j.check.name == one.check.name.replace(IMPROVED, RECOVERED))
+    return recovered.verdict is not CheckVerdict.PASS
+
+
+def _obstacle(watch: Watch, judged: list[Judged]) -> str:
+    """Why nothing can be concluded yet; empty when everything passed."""
+    if not watch.plan.slo_names:
+        return "the plan names no SLO to judge it by"
+    if watch.quality_bp < MIN_QUALITY_BP:
+        return f"telemetry quality is {watch.quality_bp} bp, below {MIN_QUALITY_BP} bp"
+    for one in judged:
+        missing = one.verdict is CheckVerdict.NO_DATA
+        if missing or (one.verdict is CheckVerdict.UNCLEAR and one.asked != IMPROVED):
+            return _said(one)
+    return ""
+
+
+def _deciding(judged: list[Judged]) -> list[Judged]:
+    """The checks of SLOs that a pass rests on."""
+    return [one for one in judged if one.check.name.startswith("slo:") and one.asked != IMPROVED]
+
+
+def _said(one: Judged) -> str:
+    return f"{one.check.name}: {one.check.verdict}, {one.check.reason}"

@@ -1,0 +1,355 @@
+"""The verifier: whether an execution, or its rollback, helped.
+
+It promises one verdict for each execution that was completed or rolled back, by its plan's deadline at the latest, and
+that what was not measured never counts as success. It asks for the window before when an execution starts and for the
+window after in slices, so that a clear case ends early; early looks ask for more evidence than the last one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.verifier.checks import Verdict, judge
+from autopilot.agents.verifier.judgement import z_at_look
+from autopilot.agents.verifier.watch import MEASURING, WATCH, Column, KnownPlan, Watch, WatchState, WatchTrigger
+from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Draft, Output, Recorded
+from autopilot.schemas.events.executor import (
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionRolledBack,
+    ExecutionStarted,
+)
+from autopilot.schemas.events.observer import EvidenceRange, MeasurementTaken
+from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
+from autopilot.schemas.events.policy import PlanDenied
+from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.events.telemetry import MeasurementRequested
+from autopilot.schemas.events.verifier import (
+    CheckVerdict,
+    Outcome,
+    OutcomeInconclusive,
+    OutcomeRejected,
+    OutcomeVerified,
+)
+from autopilot.schemas.identity import derived_id
+
+SLICES = 3
+"""Slices of the window after an execution; while it stays unclear, further ones are measured until the deadline."""
+BUCKETS = 30
+"""Buckets that the shorter of the two windows is divided into."""
+SHORTEST_BUCKET_MS, LONGEST_BUCKET_MS = 1_000, 60_000
+KEPT_US = 86_400_000_000
+"""How long a plan is remembered after it expired, and an execution of which nothing more is heard: a day."""
+
+Words = list[Output]
+EndedBy = OutcomeVerified | OutcomeRejected | OutcomeInconclusive
+
+_ENDINGS: dict[CheckVerdict, tuple[type[EndedBy], WatchTrigger]] = {
+    CheckVerdict.PASS: (OutcomeVerified, WatchTrigger.OUTCOME_VERIFIED),
+    CheckVerdict.FAIL: (OutcomeRejected, WatchTrigger.OUTCOME_REJECTED),
+}
+_INCONCLUSIVE = (OutcomeInconclusive, WatchTrigger.OUTCOME_INCONCLUSIVE)
+
+
+@dataclass
+class VerifierState:
+    """The fold of one partition: plans that may yet be executed, and executions without a verdict."""
+
+    now_us: int = 0
+    objectives_bp: dict[str, int] = field(default_factory=dict)
+    plans: dict[str, KnownPlan] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
+    awaited: dict[str, str] = field(default_factory=dict)
+    """Measurement -> the execution that it is for."""
+
+
+def _configured(state: VerifierState, recorded: Recorded[ConfigurationActivated]) -> Words:
+    documents = [doc for doc in recorded.payload.documents if doc.kind == "ServiceLevelObjectives"]
+    if documents:
+        objectives = Configuration().with_activated(documents).objectives()
+        state.objectives_bp = {_slo_key(o.service, o.name): o.objective_bp for o in objectives}
+    return []
+
+
+def _proposed(state: VerifierState, recorded: Recorded[PlanProposed]) -> Words:
+    plan, envelope = recorded.payload, recorded.envelope
+    wanted = plan.verification
+    state.plans[plan.plan_id] = KnownPlan(
+        plan_id=plan.plan_id,
+        incident_id=plan.incident_id,
+        domain=envelope.domain,
+        service=envelope.service,
+        remedy=plan.remedy,
+        context=plan.basis.context,
+        slo_names=tuple(wanted.slo_names),
+        guard_metrics=tuple(wanted.guard_metrics),
+        before_ms=wanted.before_ms,
+        settle_ms=wanted.settle_ms,
+        after_ms=wanted.after_ms,
+        deadline_ms=wanted.deadline_ms,
+        expires_at_us=plan.expires_at_us,
+    )
+    return []
+
+
+def _withdrawn(state: VerifierState, recorded: Recorded[PlanWithdrawn]) -> Words:
+    state.plans.pop(recorded.payload.plan_id, None)
+    return []
+
+
+def _denied(state: VerifierState, recorded: Recorded[PlanDenied]) -> Words:
+    state.plans.pop(recorded.payload.decision.plan_id, None)
+    return []
+
+
+def _started(state: VerifierState, recorded: Recorded[ExecutionStarted]) -> Words:
+    """Asks for the window before. A rollback on the same service that is still judged can no longer be."""
+    started = recorded.payload
+    plan = state.plans.pop(started.plan_id, None)
+    if plan is None or started.execution_id in state.watches:
+        return []
+    overtaken = [w for w in state.watches.values() if _is_overtaken(w, plan)]
+    words = [word for watch in overtaken for word in _give_up(state, watch, "another execution began meanwhile")]
+    at_us = recorded.envelope.occurred_at_us
+    watch = state.watches[started.execution_id] = Watch(started.execution_id, plan, since_us=at_us)
+    before = _request(watch, "before", at_us - plan.before_ms * 1000, at_us)
+    state.awaited[before.measurement_id] = watch.execution_id
+    return [*words, _draft(watch, before)]
+
+
+def _completed(state: VerifierState, recorded: Recorded[ExecutionCompleted]) -> Words:
+    return _measure(state, recorded, WatchTrigger.EXECUTION_COMPLETED)
+
+
+def _rolled_back(state: VerifierState, recorded: Recorded[ExecutionRolledBack]) -> Words:
+    return _measure(state, recorded, WatchTrigger.EXECUTION_ROLLED_BACK)
+
+
+def _failed(state: VerifierState, recorded: Recorded[ExecutionFailed]) -> Words:
+    """There is nothing to judge; one that never started has only its plan."""
+    state.plans.pop(recorded.payload.plan_id, None)
+    watch = state.watches.get(recorded.payload.execution_id)
+    if watch is not None and WATCH.accepts(watch.state, WatchTrigger.EXECUTION_FAILED):
+        _move(state, watch, WatchTrigger.EXECUTION_FAILED)
+    return []
+
+
+def _measured(state: VerifierState, recorded: Recorded[MeasurementTaken]) -> Words:
+    """Takes over the samples, and looks whether they decide."""
+    taken = recorded.payload
+    watch = state.watches.get(state.awaited.pop(taken.measurement_id, ""))
+    if watch is None:
+        return []
+    if taken.purpose == "before":
+        watch = replace(watch, before=_columns({}, taken))
+    else:
+        watch = replace(
+            watch,
+            after=_columns(watch.after, taken),
+            quality_bp=taken.quality.worst_bp,
+            awaited="",
+            evidence=_joined(watch.evidence, taken.evidence),
+        )
+    state.watches[watch.execution_id] = watch
+    ready = watch.state in MEASURING and watch.before is not None and watch.look > 0 and not watch.awaited
+    return _look(state, watch) if ready else []
+
+
+def _ticked(state: VerifierState, recorded: Recorded[Tick]) -> Words:
+    """Ends what is past its deadline, and forgets what nothing will come of."""
+    now_us = state.now_us = max(state.now_us, recorded.payload.at_us)
+    words: Words = []
+    for watch in list(state.watches.values()):
+        if watch.state in MEASURING:
+            if now_us >= watch.deadline_us:
+                words += _give_up(state, watch, "the deadline has passed")
+        elif now_us >= watch.since_us + KEPT_US:
+            _move(state, watch, WatchTrigger.FORGOTTEN)
+    for plan in [p for p in state.plans.values() if now_us >= p.expires_at_us + KEPT_US]:
+        del state.plans[plan.plan_id]
+    return words
+
+
+_Handler = Callable[[VerifierState, Any], Words]
+
+HANDLERS: dict[type[Payload], _Handler] = {
+    Tick: _ticked,
+    ConfigurationActivated: _configured,
+    PlanProposed: _proposed,
+    PlanWithdrawn: _withdrawn,
+    PlanDenied: _denied,
+    ExecutionStarted: _started,
+    ExecutionCompleted: _completed,
+    ExecutionRolledBack: _rolled_back,
+    ExecutionFailed: _failed,
+    MeasurementTaken: _measured,
+}
+
+
+class Verifier(FoldingAgent[VerifierState]):
+    """The verifier agent."""
+
+    name = "verifier"
+    reads = Topic.LOG
+    handles = frozenset(HANDLERS)
+    state_type = TypeAdapter(VerifierState)
+    lifecycle = WATCH
+
+    def initial_state(self) -> VerifierState:
+        """Nothing is watched."""
+        return VerifierState()
+
+    def handle(self, state: VerifierState, recorded: Recorded[Payload]) -> tuple[VerifierState, Sequence[Output]]:
+        """See `Agent.handle`."""
+        return state, HANDLERS[type(recorded.payload)](state, recorded)
+
+
+# -- measuring -------------------------------------------------------------------------------------------------------
+
+
+def _measure(
+    state: VerifierState, recorded: Recorded[ExecutionCompleted | ExecutionRolledBack], trigger: WatchTrigger
+) -> Words:
+    """Asks for the first slice of the window after what was just done or undone."""
+    watch = state.watches.get(recorded.payload.execution_id)
+    if watch is None or not WATCH.accepts(watch.state, trigger):
+        return []
+    at_us = recorded.envelope.occurred_at_us
+    from_us = at_us + watch.plan.settle_ms * 1000
+    watch = _move(
+        state,
+        watch,
+        trigger,
+        after={},
+        quality_bp=0,
+        look=0,
+        from_us=from_us,
+        until_us=from_us,
+        deadline_us=at_us + watch.plan.deadline_ms * 1000,
+        evidence=(),
+    )
+    return _next_slice(state, watch)
+
+
+def _next_slice(state: VerifierState, watch: Watch) -> Words:
+    """Asks for one more slice; its answer comes when the slice has passed."""
+    length_us = max(watch.plan.after_ms // SLICES, 1) * 1000
+    watch = replace(watch, look=watch.look + 1)
+    request = _request(watch, "after", watch.until_us, watch.until_us + length_us)
+    state.watches[watch.execution_id] = replace(watch, until_us=request.until_us, awaited=request.measurement_id)
+    state.awaited[request.measurement_id] = watch.execution_id
+    return [_draft(watch, request)]
+
+
+def _request(watch: Watch, purpose: str, from_us: int, until_us: int) -> MeasurementRequested:
+    plan = watch.plan
+    bucket_ms = min(max(min(plan.before_ms, plan.after_ms) // BUCKETS, SHORTEST_BUCKET_MS), LONGEST_BUCKET_MS)
+    return MeasurementRequested(
+        measurement_id=derived_id("msr", watch.execution_id, watch.state, purpose, str(watch.look)),
+        purpose=purpose,
+        slo_names=list(plan.slo_names),
+        guard_metrics=list(plan.guard_metrics),
+        from_us=max(from_us, 0),
+        until_us=until_us,
+        bucket_ms=bucket_ms,
+    )
+
+
+def _columns(known: Mapping[str, Column], taken: MeasurementTaken) -> dict[str, Column]:
+    columns = dict(known)
+    for samples in taken.samples:
+        columns[samples.name] = columns.get(samples.name, Column()).plus(samples.values, samples.weights)
+    return columns
+
+
+def _joined(known: Sequence[EvidenceRange], more: Sequence[EvidenceRange]) -> tuple[EvidenceRange, ...]:
+    """One range for each partition, over all of its ranges."""
+    joined: dict[tuple[str, int], EvidenceRange] = {}
+    for one in (*known, *more):
+        other = joined.get((one.topic, one.partition), one)
+        first = min(one.first_offset, other.first_offset)
+        last = max(one.last_offset, other.last_offset)
+        joined[one.topic, one.partition] = one.model_copy(update={"first_offset": first, "last_offset": last})
+    return tuple(joined.values())
+
+
+# -- judging ---------------------------------------------------------------------------------------------------------
+
+
+def _look(state: VerifierState, watch: Watch) -> Words:
+    """Ends when what was measured so far decides; measures on, or gives up, when it does not."""
+    verdict = _judged(state, watch, z_at_look(watch.look, SLICES))
+    if verdict.verdict is not CheckVerdict.UNCLEAR:
+        return _end(state, watch, verdict)
+    following_us = watch.until_us + max(watch.plan.after_ms // SLICES, 1) * 1000
+    if following_us > watch.deadline_us:
+        return _end(state, watch, verdict)
+    return _next_slice(state, watch)
+
+
+def _give_up(state: VerifierState, watch: Watch, why: str) -> Words:
+    """Ends without a conclusion, whatever was measured."""
+    seen = _judged(state, watch, z_at_look(max(watch.look, 1), SLICES))
+    reason = why if seen.verdict is not CheckVerdict.UNCLEAR else f"{why}; {seen.reason}"
+    return _end(state, watch, Verdict(CheckVerdict.UNCLEAR, 0, reason, seen.checks))
+
+
+def _judged(state: VerifierState, watch: Watch, z: float) -> Verdict:
+    service = watch.plan.service
+    objectives = {
+        slo: state.objectives_bp[key]
+        for slo in watch.plan.slo_names
+        if (key := _slo_key(service, slo)) in state.objectives_bp
+    }
+    return judge(watch, objectives, z)
+
+
+def _end(state: VerifierState, watch: Watch, verdict: Verdict) -> Words:
+    kind, trigger = _ENDINGS.get(verdict.verdict, _INCONCLUSIVE)
+    rollback = watch.state is WatchState.MEASURING_ROLLBACK
+    outcome = Outcome(
+        outcome_id=derived_id("out", watch.execution_id, watch.state),
+        execution_id=watch.execution_id,
+        plan_id=watch.plan.plan_id,
+        incident_id=watch.plan.incident_id,
+        remedy=watch.plan.remedy,
+        context=watch.plan.context,
+        phase="rollback" if rollback else "remedy",
+        checks=verdict.checks,
+        confidence_bp=verdict.confidence_bp,
+        reason=verdict.reason,
+        measured_from_us=watch.from_us,
+        measured_until_us=watch.until_us,
+        evidence=list(watch.evidence),
+    )
+    _move(state, watch, trigger)
+    return [_draft(watch, kind(outcome=outcome))]
+
+
+def _move(state: VerifierState, watch: Watch, trigger: WatchTrigger, **changes: Any) -> Watch:
+    """The watch after `trigger`; one that ended is forgotten. Raises as `Lifecycle.after`."""
+    watch = replace(watch, state=WATCH.after(watch.state, trigger), **changes)
+    state.watches[watch.execution_id] = watch
+    if watch.state is WatchState.ENDED:
+        del state.watches[watch.execution_id]
+        state.awaited = {m: e for m, e in state.awaited.items() if e != watch.execution_id}
+    return watch
+
+
+def _is_overtaken(watch: Watch, plan: KnownPlan) -> bool:
+    same = (watch.plan.domain, watch.plan.service) == (plan.domain, plan.service)
+    return same and watch.state is WatchState.MEASURING_ROLLBACK
+
+
+def _slo_key(service: str, slo: str) -> str:
+    return f"{service}/{slo}"
+
+
+def _draft(watch: Watch, payload: Payload) -> Draft:
+    return Draft(payload, watch.plan.domain, watch.plan.service, watch.plan.incident_id)

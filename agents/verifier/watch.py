@@ -1,0 +1,111 @@
+"""What the verifier watches of one execution, and the lifecycle of that watch."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from autopilot.agents.lifecycle import Lifecycle
+from autopilot.schemas.events.observer import EvidenceRange
+
+
+class WatchState(StrEnum):
+    """Where the verification of an execution stands."""
+
+    EXECUTING = "executing"
+    """The window before it is being measured."""
+    MEASURING = "measuring"
+    """It is done; the window after it is being measured."""
+    REJECTED = "rejected"
+    """It did not help; its rollback is awaited."""
+    MEASURING_ROLLBACK = "measuring_rollback"
+    """It is undone; the window after that is being measured."""
+    ENDED = "ended"
+
+
+class WatchTrigger(StrEnum):
+    """What moves a watch: the executor's events and the verifier's own verdicts."""
+
+    EXECUTION_COMPLETED = "ExecutionCompleted"
+    EXECUTION_ROLLED_BACK = "ExecutionRolledBack"
+    EXECUTION_FAILED = "ExecutionFailed"
+    OUTCOME_VERIFIED = "OutcomeVerified"
+    OUTCOME_REJECTED = "OutcomeRejected"
+    OUTCOME_INCONCLUSIVE = "OutcomeInconclusive"
+    FORGOTTEN = "nothing heard for too long"
+
+
+WATCH: Lifecycle[WatchState, WatchTrigger] = Lifecycle(
+    "verification",
+    WatchState.EXECUTING,
+    {
+        (WatchState.EXECUTING, WatchTrigger.EXECUTION_COMPLETED): WatchState.MEASURING,
+        (WatchState.EXECUTING, WatchTrigger.EXECUTION_ROLLED_BACK): WatchState.MEASURING_ROLLBACK,
+        (WatchState.EXECUTING, WatchTrigger.EXECUTION_FAILED): WatchState.ENDED,
+        (WatchState.EXECUTING, WatchTrigger.FORGOTTEN): WatchState.ENDED,
+        (WatchState.MEASURING, WatchTrigger.OUTCOME_VERIFIED): WatchState.ENDED,
+        (WatchState.MEASURING, WatchTrigger.OUTCOME_REJECTED): WatchState.REJECTED,
+        (WatchState.MEASURING, WatchTrigger.OUTCOME_INCONCLUSIVE): WatchState.ENDED,
+        (WatchState.REJECTED, WatchTrigger.EXECUTION_ROLLED_BACK): WatchState.MEASURING_ROLLBACK,
+        (WatchState.REJECTED, WatchTrigger.EXECUTION_FAILED): WatchState.ENDED,
+        (WatchState.REJECTED, WatchTrigger.FORGOTTEN): WatchState.ENDED,
+        (WatchState.MEASURING_ROLLBACK, WatchTrigger.OUTCOME_VERIFIED): WatchState.ENDED,
+        (WatchState.MEASURING_ROLLBACK, WatchTrigger.OUTCOME_REJECTED): WatchState.ENDED,
+        (WatchState.MEASURING_ROLLBACK, WatchTrigger.OUTCOME_INCONCLUSIVE): WatchState.ENDED,
+    },
+)
+"""The lifecycle of a verification. An event that its state has no transition for changes nothing."""
+
+MEASURING = frozenset({WatchState.MEASURING, WatchState.MEASURING_ROLLBACK})
+"""States in which a verdict is sought."""
+
+
+@dataclass(frozen=True)
+class KnownPlan:
+    """What the verifier keeps of a proposed plan."""
+
+    plan_id: str
+    incident_id: str
+    domain: str
+    service: str
+    remedy: str
+    context: str
+    slo_names: tuple[str, ...]
+    guard_metrics: tuple[str, ...]
+    before_ms: int
+    settle_ms: int
+    after_ms: int
+    deadline_ms: int
+    expires_at_us: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """The samples of one indicator or metric: values, and the events or samples behind each."""
+
+    values: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    def plus(self, values: list[float], weights: list[float]) -> "Column":
+        """The column with further samples."""
+        return Column((*self.values, *values), (*self.weights, *weights))
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The verification of one execution. `look` counts the slices of the window after it that were asked for."""
+
+    execution_id: str
+    plan: KnownPlan
+    since_us: int
+    state: WatchState = WatchState.EXECUTING
+    before: dict[str, Column] | None = None
+    """Samples before the execution by name; None until they are known."""
+    after: dict[str, Column] = field(default_factory=dict)
+    quality_bp: int = 0
+    """Telemetry quality at the end of the last slice."""
+    look: int = 0
+    awaited: str = ""
+    """The slice whose measurement is awaited."""
+    from_us: int = 0
+    until_us: int = 0
+    deadline_us: int = 0
+    evidence: tuple[EvidenceRange, ...] = ()
