@@ -110,7 +110,8 @@ class EffectorWorker:
             while not stop.is_set():
                 self._read(consumer)
                 for number in sorted(self._owned):
-                    self._advance(number, consumer)
+                    if number in self._owned:  # reading may take another one away
+                        self._advance(number, consumer)
             self._drain(consumer)
         finally:
             for number in sorted(self._owned):
@@ -160,7 +161,9 @@ class EffectorWorker:
         partition = self._owned[number]
         partition.journal.look()
         self._record_results(number, consumer)
-        if partition.journal.wants_end and self._read_to_end(number, consumer):
+        if partition.journal.wants_end:
+            if not self._read_to_end(number, consumer):
+                return
             begun = partition.journal.at_end()
             if begun:
                 self._commit(number, [one.outgoing for one in begun], consumer)
@@ -239,7 +242,9 @@ class EffectorWorker:
         self._owned[number] = _Partition(journal, watch, writer, recovered.folded)
         if recovered.upgrade is not None:
             upgrade = self._mint.from_outside(recovered.upgrade, fold.runtime.now_us, {})
-            self._commit(number, [replace(upgrade, partition=number)], consumer)
+            snapshot = snapshot_records(self._mint, fold, Topic.LOG, number)
+            self._commit(number, [replace(upgrade, partition=number), *snapshot], consumer)
+            self._owned[number].since_snapshot = 0
         self._log.info("partition recovered", partition=number, next_offset=fold.runtime.next_offset)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -79,10 +79,12 @@ class _Transport(xmlrpc.client.Transport):
         self._url = urlsplit(url)
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        del host  # it is a placeholder: the url says where
         if self._url.scheme == "unix":
-            return _UnixConnection(self._url.path)
-        return http.client.HTTPConnection(self._url.hostname or "", self._url.port, timeout=CALL_TIMEOUT_S)
+            connection: http.client.HTTPConnection = _UnixConnection(self._url.path)
+        else:
+            connection = http.client.HTTPConnection(self._url.hostname or "", self._url.port, timeout=CALL_TIMEOUT_S)
+        self._connection = (host, connection)  # where the base class looks for what it is to close
+        return connection
 
 
 class SupervisordClient:
