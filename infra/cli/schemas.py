@@ -5,16 +5,14 @@ Runs without the rest of the command line: `python -m autopilot.infra.cli.schema
 """
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import autopilot.schemas
 from autopilot.infra.cli.lifecycle_page import lifecycles_page
+from autopilot.infra.cli.output import NO, AsJson, print_json, print_table, refuse
 from autopilot.schemas.avro_files import SUFFIX, as_text, current_schemas, differences, expected_files
 from autopilot.schemas.catalogue import events_page
 from autopilot.schemas.compatibility import Finding
@@ -27,7 +25,6 @@ CONTRACTS = Path(autopilot.schemas.__path__[0])
 """The folder of the contracts: `avro/` and `released/` stand in it."""
 
 Folder = Annotated[Path, typer.Option("--folder", help="Folder that holds `avro/` and `released/`.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @app.command()
@@ -38,8 +35,7 @@ def check(folder: Folder = CONTRACTS, as_json: AsJson = False) -> None:
     """
     stale, findings, releases = inspect(folder)
     if as_json:
-        report = {"out_of_sync": stale, "incompatible": [asdict(finding) for finding in findings]}
-        typer.echo(json.dumps(report, indent=2))
+        print_json({"out_of_sync": stale, "incompatible": findings})
     else:
         for line in stale:
             typer.echo(f"{line}; run `autopilot schemas generate`")
@@ -49,7 +45,7 @@ def check(folder: Folder = CONTRACTS, as_json: AsJson = False) -> None:
             against = ", ".join(releases) or "no release yet"
             typer.echo(f"{len(EVENT_TYPES)} event types: files in sync, compatible with {against}")
     if stale or findings:
-        raise typer.Exit(1)
+        raise typer.Exit(NO)
 
 
 @app.command()
@@ -80,12 +76,10 @@ def release(
     """
     target = folder / "released" / f"{version}.json"
     if target.exists():
-        typer.echo(f"release `{version}` is frozen already; choose another version", err=True)
-        raise typer.Exit(2)
+        refuse(f"release `{version}` is frozen already; choose another version")
     stale, findings, _ = inspect(folder)
     if stale or findings:
-        typer.echo("nothing frozen: `autopilot schemas check` has findings", err=True)
-        raise typer.Exit(1)
+        refuse("nothing frozen: `autopilot schemas check` has findings", NO)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(as_text(current_schemas()), encoding="utf-8")
     typer.echo(f"froze {len(EVENT_TYPES)} event types in {target}")
@@ -109,13 +103,21 @@ def list_types(folder: Folder = CONTRACTS, as_json: AsJson = False) -> None:
         for name, model in EVENT_TYPES.items()
     ]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
-    table = Table("event type", "family", "topic", "since")
-    for row in rows:
-        topic = f"{row['topic']} (broadcast)" if row["broadcast"] else str(row["topic"])
-        table.add_row(str(row["event_type"]), str(row["family"]), topic, str(row["since"] or "unreleased"))
-    Console().print(table)
+    print_table(
+        ("event type", "family", "topic", "since"),
+        (
+            (
+                r["event_type"],
+                r["family"],
+                f"{r['topic']}{', broadcast' if r['broadcast'] else ''}",
+                r["since"] or "unreleased",
+            )
+            for r in rows
+        ),
+        "",
+    )
 
 
 @app.command()
