@@ -7,8 +7,10 @@ when it is at or above the alert's threshold over the long window (it matters) a
 from dataclasses import dataclass
 from math import sqrt
 
+import numpy as np
+
 from autopilot.agents.observer.cells import Ring
-from autopilot.agents.observer.indicators import AlertRings, ObjectivePlan
+from autopilot.agents.observer.indicators import SHORT_WINDOW_BUCKETS, AlertRings, ObjectivePlan
 from autopilot.agents.observer.state import ServiceState
 from autopilot.schemas.configuration import BurnAlert
 from autopilot.schemas.events.observer import BurnWindow
@@ -18,6 +20,8 @@ HEAD_START_US = 2_000_000
 """How far the newest sample may lead the last tick, which comes once a second, and still end a window."""
 CLEAR_PERCENT = 90
 """A burn rate below this share of the threshold ends an alert."""
+ROUNDED_UP = 1.000001e7
+"""The ten million of the burn rate, and a little more: the first look may err, but only towards a closer one."""
 Z_SQUARED = 4.0
 """Square of the normal quantile of the confidence interval: two standard deviations."""
 
@@ -106,14 +110,19 @@ def _count(service: ServiceState, number: int, ring: Ring, window_ms: int, head:
     return Counted(min(max(bad, 0), total), total)
 
 
-def may_fire(service: ServiceState, number: int, now_us: int) -> bool:
-    """Whether the short window of any alert burns: what to look at before everything is counted."""
-    plan, head = service.plan.objectives[number], head_us(service, now_us)
-    for alert, rings in zip(plan.objective.alerts, plan.alerts, strict=True):
-        short = _count(service, number, rings.short, alert.short_window_ms, head)
-        if short.burn_milli(plan.objective.objective_bp) >= alert.burn_rate_milli:
-            return True
-    return False
+def may_fire(service: ServiceState, now_us: int) -> set[int]:
+    """Numbers of the objectives of which the short window of some alert burns: the others need no closer look."""
+    gate = service.plan.gate
+    if gate is None:
+        return set()
+    back = np.arange(SHORT_WINDOW_BUCKETS)
+    bucket = (head_us(service, now_us) // gate.width_us)[:, None] - back
+    cell = gate.offset[:, None] + bucket % gate.size[:, None]
+    cells = service.cells
+    used = (cells.epoch[cell] == bucket) & (back < gate.buckets[:, None])
+    value, total = (cells.value[cell] * used).sum(axis=1), (cells.weight[cell] * used).sum(axis=1)
+    bad = np.where(gate.counts_good, total - value, value)
+    return set(gate.objective[(bad > 0) & (bad * ROUNDED_UP >= total * gate.fires_at)].tolist())
 
 
 def view(service: ServiceState, number: int, now_us: int) -> list[AlertView]:

@@ -80,6 +80,20 @@ class Targets:
     below: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The short windows of all alerts as columns: what is looked at first, in one step for the whole service."""
+
+    objective: Ints
+    offset: Ints
+    width_us: Ints
+    size: Ints
+    buckets: Ints
+    counts_good: Flags
+    fires_at: Floats
+    """Threshold times the share that the objective allows: bad events times 10^7 against all events times this."""
+
+
 @dataclass
 class Plan:
     """All that follows from a service's contract, its objectives and the series seen."""
@@ -89,6 +103,7 @@ class Plan:
     value_series: list[Ints] = field(default_factory=list)
     total_series: list[Ints] = field(default_factory=list)
     targets: Targets | None = None
+    gate: Gate | None = None
 
 
 def history_width_us(contract: TelemetryContract) -> int:
@@ -125,6 +140,26 @@ def plan_objective(cells: Cells, objective: Objective, contract: TelemetryContra
         _history(cells, f"{key}/history", contract),
         cells.ring(f"{key}/summary", SUMMARY_US, 4),
         isinstance(indicator, RatioIndicator) and indicator.bad is None and indicator.good is not None,
+    )
+
+
+def make_gate(objectives: list[ObjectivePlan]) -> Gate | None:
+    """The short windows of these objectives' alerts; None without any."""
+    rows = [
+        (number, rings.short, alert, plan)
+        for number, plan in enumerate(objectives)
+        for alert, rings in zip(plan.objective.alerts, plan.alerts, strict=True)
+    ]
+    if not rows:
+        return None
+    return Gate(
+        np.array([number for number, _, _, _ in rows], np.int64),
+        np.array([ring.offset for _, ring, _, _ in rows], np.int64),
+        np.array([ring.width_us for _, ring, _, _ in rows], np.int64),
+        np.array([ring.size for _, ring, _, _ in rows], np.int64),
+        np.array([-(-alert.short_window_ms * 1000 // ring.width_us) for _, ring, alert, _ in rows], np.int64),
+        np.array([plan.counts_good for _, _, _, plan in rows], np.bool_),
+        np.array([alert.burn_rate_milli * (10_000 - plan.objective.objective_bp) for _, _, alert, plan in rows], float),
     )
 
 
@@ -184,6 +219,7 @@ def make_plan(cells: Cells, contract: TelemetryContract, objectives: list[Object
     plan = Plan([plan_objective(cells, objective, contract) for objective in objectives])
     for metric in list(dict.fromkeys(key.metric for key in keys))[:MAX_METRICS]:
         plan.metric_rings[metric] = _history(cells, f"metric:{metric}", contract)
+    plan.gate = make_gate(plan.objectives)
     plan.value_series, plan.total_series = _members(plan, keys, VALUE), _members(plan, keys, TOTAL)
     per_series = [_rows(plan, key) for key in keys]
     count = np.array([len(rows) for rows in per_series], np.int64)

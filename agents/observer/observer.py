@@ -143,8 +143,8 @@ def _telemetry(state: ObserverState, recorded: Recorded[TelemetryBatch]) -> list
             alarmed.update(_add(service, samples))
     if newest >= 0:
         service.mark(recorded.position, newest)
-    for number in sorted(alarmed):
-        said += judge(service, number, _moment(state, recorded))
+    if alarmed:
+        said += judge(service, sorted(alarmed), _moment(state, recorded))
     return said
 
 
@@ -190,8 +190,7 @@ def _pass_time(service: ServiceState, moment: Moment) -> list[Draft]:
     memory.known_since_us = memory.known_since_us or now_us
     service.table.rotate(now_us, half_window_us(service.contract))
     said = watch_telemetry(service, moment)
-    for number in range(len(service.plan.objectives)):
-        said += judge(service, number, moment)
+    said += judge(service, range(len(service.plan.objectives)), moment)
     said += report_change(service, now_us)
     said += _take_due(service, moment)
     summary = summarise(service, now_us)

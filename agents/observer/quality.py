@@ -80,7 +80,8 @@ def assess(service: ServiceState, now_us: int) -> Assessment:
         fresh = 0 if known is None else freshness_bp(now_us - int(newest[known]), contract)
         scores[0].append((fresh, name))
         scores[1].append((0 if known is None else complete[known], name))
-    judged = np.isin(table.metric_of, np.array([place[name] for name in required if name in place], np.int64))
+    wanted = set(required)
+    judged = np.array([name in wanted for name in table.metrics], np.bool_)[table.metric_of]
     scores[2].append(_worst_series(table, INVALID, judged))
     scores[3].append(_worst_series(table, LATE, judged))
     lowest = [min(row, key=lambda scored: scored[0]) for row in scores]

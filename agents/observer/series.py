@@ -56,7 +56,7 @@ class SeriesTable:
 
     def __post_init__(self) -> None:
         """Derives what follows from the keys."""
-        self._shortcuts: dict[SeriesKey, int] = {}
+        self._shortcuts: dict[tuple[str, SeriesKind, tuple[tuple[str, str], ...]], int] = {}
         self.index = {key: number for number, key in enumerate(self.keys)}
         names = list(dict.fromkeys(key.metric for key in self.keys))
         self.metrics = names
@@ -67,7 +67,7 @@ class SeriesTable:
 
     def number_of(self, series: Series) -> int | None:
         """The series' column, or None for one that is not known. Attributes may come in any order."""
-        as_sent = SeriesKey(series.metric, series.kind, tuple(series.attributes.items()))
+        as_sent = (series.metric, series.kind, tuple(series.attributes.items()))
         number = self._shortcuts.get(as_sent)
         if number is None:
             number = self.index.get(key_of(series))

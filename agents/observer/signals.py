@@ -5,6 +5,7 @@
 While a service's telemetry is lost nothing is said about its objectives: what is not seen neither burns nor recovers.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autopilot.agents.observer.burn_rate import AlertView, began_us, confidence_bp, head_us, may_fire, view
@@ -67,19 +68,27 @@ def _leading(views: list[AlertView]) -> AlertView:
 # -- burning objectives ------------------------------------------------------------------------------------------------
 
 
-def judge(service: ServiceState, number: int, moment: Moment) -> list[Draft]:
-    """What there is to say about an objective now."""
-    plan = service.plan.objectives[number]
-    raised = service.memory.signals.get(plan.objective.name)
-    if service.memory.lost is not None or not plan.alerts:
+def judge(service: ServiceState, numbers: Iterable[int], moment: Moment) -> list[Draft]:
+    """What there is to say about these objectives now."""
+    if service.memory.lost is not None:
         return []
-    if raised is None and not may_fire(service, number, moment.now_us):
-        return []
-    views = view(service, number, moment.now_us)
+    burning, signals = may_fire(service, moment.now_us), service.memory.signals
+    said: list[Draft] = []
+    for number in numbers:
+        plan = service.plan.objectives[number]
+        raised = signals.get(plan.objective.name)
+        if plan.alerts and (raised is not None or number in burning):
+            said += _judge_one(service, plan, raised, view(service, number, moment.now_us), moment)
+    return said
+
+
+def _judge_one(
+    service: ServiceState, plan: ObjectivePlan, raised: RaisedSignal | None, views: list[AlertView], moment: Moment
+) -> list[Draft]:
     fired = [place for place, seen in enumerate(views) if seen.fires]
-    if raised is None:
-        return [_raise(service, plan, views, fired, moment)] if fired else []
-    return _follow(service, plan, raised, views, fired, moment)
+    if raised is not None:
+        return _follow(service, plan, raised, views, fired, moment)
+    return [_raise(service, plan, views, fired, moment)] if fired else []
 
 
 def _raise(
