@@ -21,6 +21,14 @@ BoundedInt = Annotated[StrictInt, Field(ge=-(2**53), le=2**53)]
 ParamValue = StrictBool | BoundedInt | StrictStr
 
 
+class PlacedError(ValueError):
+    """Something wrong within a bundle; `loc` leads to it, such as `("rules", 2, "message")`."""
+
+    def __init__(self, loc: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.loc = loc
+
+
 class Effect(StrEnum):
     """What a rule does when its condition holds."""
 
@@ -85,10 +93,10 @@ class Rule(Written):
             raise ValueError("`obligation` belongs to rules with `effect: obligate`, and each of those needs one")
         return self
 
-    def templates(self) -> list[str]:
-        """The texts in which values are filled in."""
+    def templates(self) -> list[tuple[str, str]]:
+        """The texts in which values are filled in, with the field that each stands in."""
         parameters = self.obligation.parameters.values() if self.obligation else ()
-        return [self.message, *(value for value in parameters if isinstance(value, str))]
+        return [("message", self.message), *(("obligation", value) for value in parameters if isinstance(value, str))]
 
 
 class Expectation(Written):
@@ -138,19 +146,22 @@ class PolicyBundle(Written):
     @model_validator(mode="after")
     def _coherent(self) -> "PolicyBundle":
         ids = [rule.id for rule in self.rules]
-        twice = sorted({rule for rule in ids if ids.count(rule) > 1})
-        if twice:
-            raise ValueError(f"rule ids are used twice: {', '.join(twice)}")
-        for rule in self.rules:
-            for text in rule.templates():
-                for name in placeholders(text):
-                    self._check_placeholder(rule.id, name)
+        for index, rule in enumerate(self.rules):
+            if rule.id in ids[:index]:
+                raise PlacedError(("rules", index, "id"), f"the rule id `{rule.id}` is used twice: give it another")
+            for field, text in rule.templates():
+                self._check_placeholders(("rules", index, field), text)
         return self
 
-    def _check_placeholder(self, rule: str, name: str) -> None:
+    def _check_placeholders(self, loc: tuple[str | int, ...], text: str) -> None:
         known = [*SPECS, *(f"params.{param}" for param in self.params)]
-        if name not in known:
-            raise ValueError(f"rule `{rule}`: in a message, {unknown_fact(name, known)}")
+        try:
+            names = placeholders(text)
+        except ValueError as error:
+            raise PlacedError(loc, str(error)) from None
+        for name in names:
+            if name not in known:
+                raise PlacedError(loc, f"in a message, {unknown_fact(name, known)}")
 
     @property
     def title(self) -> str:

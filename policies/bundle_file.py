@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from autopilot.policies.bundle import PolicyBundle
-from autopilot.policies.cel_engine import ConditionError, PolicyEngine
+from autopilot.policies.bundle import PlacedError, PolicyBundle
+from autopilot.policies.cel_engine import ConditionError, PolicyEngine, names_in
 from autopilot.policies.engine import ENGINE, CompiledBundle, compiled
 from autopilot.policies.facts import SPECS
 
@@ -59,12 +59,13 @@ def parse_bundle(text: str, file: str, engine: PolicyEngine = ENGINE) -> BundleF
     try:
         bundle = PolicyBundle.model_validate(source.data)
     except ValidationError as error:
-        problems = [source.problem(_known_part(detail["loc"]), _advice(detail)) for detail in error.errors()]
+        problems = [source.problem(_place(detail), _advice(detail)) for detail in error.errors()]
         raise BundleError(sorted(problems, key=lambda problem: (problem.line, problem.column))) from None
     try:
         return BundleFile(compiled(bundle, engine), source)
     except ConditionError as error:
-        raise BundleError([source.within(("rules", error.index, "when"), error)]) from None
+        message = f"condition: {_cel_advice(error, bundle)}"
+        raise BundleError([source.within(("rules", error.index, "when"), error, message)]) from None
 
 
 class _Source:
@@ -89,7 +90,7 @@ class _Source:
         mark = self._node(loc).start_mark
         return Problem(self.file, mark.line + 1, mark.column + 1, message)
 
-    def within(self, loc: Sequence[str | int], error: ConditionError) -> Problem:
+    def within(self, loc: Sequence[str | int], error: ConditionError, message: str) -> Problem:
         """The place of an error within a text: exact for texts on one line and for `|` blocks."""
         node = self._node(loc)
         line, column, style = node.start_mark.line, node.start_mark.column, getattr(node, "style", None)
@@ -100,7 +101,7 @@ class _Source:
             column += 1
         if style != ">":
             column += error.column - 1
-        return Problem(self.file, line + 1, column + 1, f"condition: {_cel_advice(error)}")
+        return Problem(self.file, line + 1, column + 1, message)
 
     def _node(self, loc: Sequence[str | int]) -> yaml.Node:
         node: yaml.Node = self._root
@@ -130,13 +131,15 @@ class _Source:
                 self._check_keys(value)
 
 
-def _known_part(loc: Sequence[str | int]) -> list[str | int]:
-    """Pydantic's path without the parts that are not in the file: names of the members of a union."""
-    return [step for step in loc if isinstance(step, int) or not (step.startswith(("bool", "int", "constrained")))]
+def _place(detail: ErrorDetails) -> list[str | int]:
+    """The path to what is wrong, without what is not in the file: names of the members of a union."""
+    cause = detail.get("ctx", {}).get("error")
+    loc = (*detail["loc"], *(cause.loc if isinstance(cause, PlacedError) else ()))
+    return [step for step in loc if isinstance(step, int) or not step.startswith(("bool", "int", "constrained"))]
 
 
 def _advice(detail: ErrorDetails) -> str:
-    where = ".".join(str(step) for step in detail["loc"]) or "bundle"
+    where = ".".join(str(step) for step in _place(detail)) or "bundle"
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return f"unknown field `{detail['loc'][-1]}`: {_nearest_field(detail['loc'])}"
@@ -173,11 +176,13 @@ def _nested(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in parts if (found := _nested(part)) is not None), None)
 
 
-def _cel_advice(error: ConditionError) -> str:
+def _cel_advice(error: ConditionError, bundle: PolicyBundle) -> str:
     """The engine's word, with the nearest name when a name is unknown."""
-    marker = "undeclared reference to '"
-    if marker not in error.reason:
+    if "undeclared reference to" not in error.reason:
         return error.reason
-    name = error.reason.split(marker, 1)[1].split("'", 1)[0]
-    near = get_close_matches(name, list(SPECS), n=1)
-    return f"unknown fact `{name}`: " + (f"write `{near[0]}`" if near else "see the table of facts")
+    known = [*SPECS, *bundle.values()]
+    for name in names_in(error.source):
+        if name not in known and (name.startswith("params.") or f"'{name}'" in error.reason):
+            near = get_close_matches(name, known, n=1)
+            return f"`{name}` is no fact and no parameter: write " + (f"`{near[0]}`" if near else "one of the facts")
+    return error.reason

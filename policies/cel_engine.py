@@ -116,7 +116,10 @@ def _compiled(env: cel.Env, index: int, source: str) -> cel.Expression:
         place = _PLACE.search(str(error))
         if place is None:
             raise ConditionError(index, source, str(error)) from None
-        raise ConditionError(index, source, place[3], int(place[1]), int(place[2])) from None
+        line, column = int(place[1]), int(place[2])
+        if source.splitlines()[line - 1][: column - 1].endswith("params"):
+            column -= len("params")  # the engine points at the dot of a name that it does not know
+        raise ConditionError(index, source, place[3], line, column) from None
     if compiled.return_type() != cel.Type.BOOL:
         reason = f"gives {compiled.return_type().name()}: write a condition that is true or false"
         raise ConditionError(index, source, reason)

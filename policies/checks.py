@@ -92,7 +92,7 @@ def check(file: BundleFile) -> list[Finding]:
 
 def _used_params(bundle: PolicyBundle) -> set[str]:
     names = {name for rule in bundle.rules for name in names_in(rule.when)}
-    names |= {name for rule in bundle.rules for text in rule.templates() for name in placeholders(text)}
+    names |= {name for rule in bundle.rules for _, text in rule.templates() for name in placeholders(text)}
     return {name.removeprefix("params.") for name in names if name.startswith("params.")}
 
 

@@ -1,0 +1,92 @@
+"""The static check, the inline tests, and the shipped bundles under both."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from policy_bundles import ROOT, SHIPPED, shipped
+
+from autopilot.policies.bundle_file import parse_bundle
+from autopilot.policies.checks import Level, check, run_tests
+
+TEXT = """kind: PolicyBundle
+name: mine
+version: "1"
+description: d
+facts: 1
+params:
+  used: {value: 5, description: d}
+  unused: {value: 5, description: d}
+rules:
+  - {id: cheap, effect: permit, when: plan_cost < params.used, message: m}
+  - {id: always, effect: deny, when: "1 > 2", message: m}
+  - {id: cheap-too, effect: permit, when: plan_cost < params.used, message: m}
+  - {id: pattern, effect: deny, when: 'plan_remedy.matches("(")', message: m}
+tests:
+  - {name: cheap, expect: {verdict: allow}}
+  - {name: dear, facts: {plan_cost: 5}, expect: {verdict: deny, rules: ["builtin:no-permit", "error:pattern"]}}
+"""
+
+
+def test_the_check_finds_what_an_author_would_want_to_know() -> None:
+    findings = [str(finding) for finding in check(parse_bundle(TEXT, "f"))]
+    assert findings[:3] == [
+        "f:8:11: no rule uses `params.unused`: delete it (warning)",
+        "f:11:38: the condition of `always` looks at no fact: it is the same for every plan (warning)",
+        "f:12:43: `cheap-too` says what `cheap` says already: delete one (warning)",
+    ]
+    assert findings[3].startswith("f:13:39: gives an error on the baseline facts: ")
+    assert len(findings) == 4
+
+
+def test_a_bundle_that_permits_nothing_is_an_error() -> None:
+    text = TEXT.replace("effect: permit", "effect: deny")
+    errors = [finding.problem.message for finding in check(parse_bundle(text, "f")) if finding.level is Level.ERROR]
+    assert errors[0].startswith("no rule permits anything")
+
+
+def test_a_case_that_fails_says_what_was_seen_and_expected() -> None:
+    report = run_tests(parse_bundle(TEXT, "f").compiled)
+    assert not report.passed
+    failed, passed = report.results
+    assert failed.failures[0].startswith("verdict is deny, expected allow: error:pattern: ")
+    assert passed.failures == ()
+    text = TEXT.replace('rules: ["builtin:no-permit", "error:pattern"]', "rules: [cheap], obligations: [notify]")
+    assert run_tests(parse_bundle(text, "f").compiled).results[1].failures == (
+        "rules are [builtin:no-permit, error:pattern], expected [cheap]",
+        "obligations are [], expected [notify]",
+    )
+
+
+def test_coverage_says_which_rules_no_case_makes_hold_or_not_hold() -> None:
+    report = run_tests(parse_bundle(TEXT, "f").compiled)
+    assert [(each.rule, each.held, each.did_not, each.complete) for each in report.coverage] == [
+        ("cheap", 1, 1, True),
+        ("always", 0, 2, False),
+        ("cheap-too", 1, 1, True),
+        ("pattern", 0, 2, False),
+    ]
+    assert report.covered_bp == 7_500
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_bundle_passes_its_check_and_its_tests_and_covers_every_rule(path: Path) -> None:
+    file = shipped(path)
+    assert check(file) == []
+    report = run_tests(file.compiled)
+    assert [result for result in report.results if result.failures] == []
+    assert [each for each in report.coverage if not each.complete] == []
+    assert all(rule.owner and rule.controls for rule in file.bundle.rules)
+
+
+def test_the_examples_of_the_documentation_do_what_they_say() -> None:
+    text = (ROOT / "docs" / "policy-language.md").read_text(encoding="utf-8")
+    whole, *rules = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    file = parse_bundle(whole, "docs")
+    assert check(file) == []
+    assert run_tests(file.compiled).passed
+    assert len(rules) == 4
+    content = yaml.safe_load(whole)
+    content["rules"] += [rule for example in rules for rule in yaml.safe_load(example)]
+    assert len(parse_bundle(yaml.safe_dump(content), "docs").bundle.rules) == 3 + 5
