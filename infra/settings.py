@@ -3,7 +3,7 @@
 Nothing else reads the environment. `sources_of` says where each value came from, for `autopilot config`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     supervisord_username: str = _setting("", "user at that supervisord")
     supervisord_password: SecretStr = _setting(SecretStr(""), "password at that supervisord")
     supervisord_releases: Path | None = _setting(None, "folder of the releases that its groups may be switched to")
+    pinned_administrators: str = _setting(
+        "", "public keys, separated by spaces; the effector refuses all while there is another administrator"
+    )
     telemetry_endpoint: str = _setting("", "OTLP/HTTP address that our own traces and metrics go to; empty for none")
     prometheus_port: int = _setting(
         0, "first port of the processes' Prometheus pages, one each; 0 for none", ge=0, le=65_500
@@ -101,13 +104,17 @@ class Settings(BaseSettings):
         """Whether an embedded registry is run."""
         return not self.registry
 
-    def environment(self) -> dict[str, str]:
-        """These settings as environment variables, so that another process has the same. Without the secrets."""
-        plain = {name: value for name, value in self if value is not None and not isinstance(value, SecretStr)}
-        absolute = {"home": self.home.absolute()}
+    def environment(self, secrets: Iterable[str] = ()) -> dict[str, str]:
+        """These settings as environment variables, so that another process has the same: of secrets only `secrets`."""
+        values = {
+            name: value
+            for name, value in self
+            if value is not None and (not isinstance(value, SecretStr) or name in set(secrets))
+        }
+        values["home"] = self.home.absolute()
         if self.supervisord_releases is not None:
-            absolute["supervisord_releases"] = self.supervisord_releases.absolute()
-        return {PREFIX + name.upper(): str(value) for name, value in (plain | absolute).items()}
+            values["supervisord_releases"] = self.supervisord_releases.absolute()
+        return {PREFIX + name.upper(): _plain(value) for name, value in values.items()}
 
 
 class NotUpError(RuntimeError):
@@ -156,6 +163,10 @@ def sources_of(settings: Settings) -> list[Sourced]:
             Sourced(name, PREFIX + name.upper(), _shown(getattr(settings, name)), source, field.description or "")
         )
     return rows
+
+
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _shown(value: object) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+
 from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.infra.platform.topics import recreate_topics
 

@@ -7,6 +7,7 @@ once; the process may then be run by `start` or by a supervisor, with `command`.
 import base64
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -86,7 +87,7 @@ class EmbeddedKafka:
 
     def is_ready(self) -> bool:
         """Whether the broker answers a metadata request."""
-        return answers(self.port) and broker_answers(self.bootstrap)
+        return answers(self.port) and broker_answers({"bootstrap.servers": self.bootstrap})
 
     @property
     def _properties(self) -> Path:
@@ -126,9 +127,9 @@ class EmbeddedKafka:
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
-def broker_answers(bootstrap: str, timeout_s: float = 2.0) -> bool:
-    """Whether a Kafka broker answers at `bootstrap` within the time."""
-    client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+def broker_answers(kafka: Mapping[str, str], timeout_s: float = 2.0) -> bool:
+    """Whether a Kafka broker answers clients with this configuration within the time."""
+    client = AdminClient({**kafka, "log_level": 0})
     try:
         return bool(client.list_topics(timeout=timeout_s).brokers)
     except KafkaException:

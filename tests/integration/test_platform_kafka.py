@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
 from autopilot.infra.platform.kafka import EmbeddedKafka, broker_answers
 from autopilot.infra.platform.ports import PortInUseError
 from autopilot.infra.platform.topics import TopicsError, create_topics, recreate_topics
 from autopilot.schemas.contract import Topic
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 pytestmark = pytest.mark.kafka
 
@@ -66,7 +67,7 @@ def test_data_outlives_the_broker_process(tmp_path: Path) -> None:
         with pytest.raises(PortInUseError, match=f"port {broker.port} .*`AUTOPILOT_KAFKA_PORT`"):
             EmbeddedKafka(tmp_path / "other", port=broker.port).start()
         broker.stop()
-        assert not broker_answers(broker.bootstrap, timeout_s=1)
+        assert not broker_answers(config, timeout_s=1)
         broker.start()
         assert first_value(config, Topic.LOG) == b"kept"
     finally:

@@ -1,0 +1,185 @@
+"""`autopilot approvals`, `approve`, `reject`, `halt`, `resume`: what people say, signed with their keys."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from autopilot.infra.cli.incidents import log_of
+from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
+from autopilot.infra.composition import publisher_of, registry_of
+from autopilot.infra.keys import load_key
+from autopilot.infra.settings import Settings, kafka_config
+from autopilot.projections.incidents import PendingApproval, pending_approvals
+from autopilot.projections.timeline import why
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, Halt, Resume
+from autopilot.schemas.events.policy import ApprovalRefused, PlanAuthorized, PlanDenied
+from autopilot.streams.reader import read
+
+ApprovalId = Annotated[str, typer.Argument(help="Id of the request, or the beginning of one.", metavar="APPROVAL_ID")]
+Comment = Annotated[str, typer.Option(help="Why.")]
+WaitS = Annotated[float, typer.Option("--wait", help="Seconds to wait for the policy's answer.", min=0)]
+OfDomain = Annotated[str, typer.Option("--domain", help="Only this domain; everything without it.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why.")]
+
+ANSWERS = (PlanAuthorized, PlanDenied, ApprovalRefused)
+
+
+def approvals(as_json: AsJson = False) -> None:
+    """List the plans that wait for people.
+
+    Example: autopilot approvals
+    """
+    waiting = pending_approvals(log_of(Settings()))
+    if as_json:
+        print_json([_summary(p) for p in waiting])
+        return
+    print_table(
+        ("approval", "incident", "domain", "service", "who may", "given", "until (UTC)", "what"),
+        (
+            (
+                p.approval_id,
+                p.incident_id,
+                p.domain,
+                p.service,
+                p.group,
+                f"{len(p.approvers)} of {p.needed}",
+                date_time(p.expires_at_us // 1_000),
+                p.summary,
+            )
+            for p in waiting
+        ),
+        "nothing waits for approval",
+    )
+
+
+def approve(approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10) -> None:
+    """Approve a plan, as it was shown: the approval is bound to the plan's hash and to the facts of the request.
+
+    Exit code 1 when the policy refuses the approval or denies the plan.
+    Example: autopilot approve apr-3f0a9c2b71d4e6a8 --as approver --comment "checked the dashboards"
+    """
+    request = _request(approval_id)
+    decision = request.request.decision
+    granted = ApprovalGranted(
+        approval_id=request.approval_id,
+        plan_id=decision.plan_id,
+        plan_hash=decision.plan_hash,
+        facts_digest=decision.facts_digest,
+        approver=person,
+        comment=comment,
+    )
+    _answer(request, granted, person, wait_s)
+
+
+def reject(approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10) -> None:
+    """Refuse a plan that waits for approval.
+
+    Example: autopilot reject apr-3f0a9c2b71d4e6a8 --as approver --comment "release is a hotfix"
+    """
+    request = _request(approval_id)
+    decision = request.request.decision
+    rejected = ApprovalRejected(
+        approval_id=request.approval_id,
+        plan_id=decision.plan_id,
+        plan_hash=decision.plan_hash,
+        approver=person,
+        comment=comment,
+    )
+    _answer(request, rejected, person, wait_s)
+
+
+def halt(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
+    """Let nothing begin until a resume: in one domain, or everywhere.
+
+    Example: autopilot halt --domain shop --reason "database migration" --as ada
+    """
+    _broadcast(Halt(scope=domain, ordered_by=person, reason=reason), person)
+    typer.echo(f"halted: {domain}")
+
+
+def resume(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
+    """Let go on what was halted; must be another person than who halted it.
+
+    Example: autopilot resume --domain shop --reason "migration done" --as carl
+    """
+    _broadcast(Resume(scope=domain, ordered_by=person, reason=reason), person)
+    typer.echo(f"resumed: {domain}")
+
+
+def _request(prefix: str) -> PendingApproval:
+    matching = [p for p in pending_approvals(log_of(Settings())) if p.approval_id.startswith(prefix)]
+    if not matching:
+        refuse(f"no request `{prefix}` waits for approval; `autopilot approvals` lists them", NO)
+    if len(matching) > 1:
+        refuse(f"`{prefix}` is the beginning of {len(matching)} ids: say more of it")
+    return matching[0]
+
+
+def _answer(request: PendingApproval, payload: Payload, person: str, wait_s: float) -> None:
+    settings = Settings()
+    publisher = publisher_of(settings, person, load_key(settings.keys, person))
+    try:
+        draft = Draft(payload, request.domain, request.service, request.incident_id)
+        event_id = publisher.publish(draft, request.position.partition)
+        publisher.flush()
+    finally:
+        publisher.close()
+    typer.echo(f"recorded: event {event_id}")
+    answer = _policy_answer(settings, request, event_id, wait_s)
+    if answer is not None:
+        typer.echo(f"{answer.event_type()}: {why(answer)}")
+    granted = isinstance(payload, ApprovalGranted)
+    if isinstance(answer, ApprovalRefused) or (granted and isinstance(answer, PlanDenied)):
+        raise typer.Exit(NO)
+
+
+def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, wait_s: float) -> Payload | None:
+    """What the policy says about the plan after the event, or None when it has not by the time."""
+    at, registry = request.position, registry_of(settings)
+    plan = request.request.decision.plan_id
+    deadline = time.monotonic() + wait_s
+    while True:
+        events = read(
+            kafka_config(settings),
+            registry,
+            str(Topic.LOG),
+            types=ANSWERS,
+            partitions=[at.partition],
+            start={at.partition: at.offset},
+        )
+        for recorded in events:
+            payload = recorded.payload
+            if isinstance(payload, ApprovalRefused) and payload.event_id == event_id:
+                return payload
+            if isinstance(payload, PlanAuthorized | PlanDenied) and payload.decision.plan_id == plan:
+                return payload
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.2)
+
+
+def _broadcast(payload: Payload, person: str) -> None:
+    settings = Settings()
+    publisher = publisher_of(settings, person, load_key(settings.keys, person))
+    try:
+        publisher.broadcast(Draft(payload, ""))
+    finally:
+        publisher.close()
+
+
+def _summary(p: PendingApproval) -> dict[str, object]:
+    return {
+        "approval_id": p.approval_id,
+        "incident_id": p.incident_id,
+        "plan_id": p.request.decision.plan_id,
+        "domain": p.domain,
+        "service": p.service,
+        "summary": p.summary,
+        "group": p.group,
+        "needed": p.needed,
+        "approvers": list(p.approvers),
+        "expires_at_us": p.expires_at_us,
+    }

@@ -1,0 +1,185 @@
+"""The composition root: the one place where settings become processes. Nothing else builds a client.
+
+`PROCESSES` names them in the order in which they are started; each has one builder here that puts it together. What a
+process needs alone is imported by its builder, so that a command such as `autopilot status` loads no agent.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from autopilot.agents.agent import Agent
+from autopilot.infra.keys import ensure_key
+from autopilot.infra.platform.ports import HOST, PortBook
+from autopilot.infra.platform.registry import CONFLUENT_API
+from autopilot.infra.schema_registry import HttpSchemaRegistry
+from autopilot.infra.settings import NotUpError, Settings, kafka_config
+from autopilot.infra.signers import POLICY
+from autopilot.infra.structured_logs import log_json
+from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
+from autopilot.schemas.signing import SigningKey
+from autopilot.streams.publisher import Publisher
+
+POLICY_SIGNS = frozenset({PlanAuthorized.event_type(), AuthorizationRevoked.event_type()})
+
+
+class Runnable(Protocol):
+    """A process's work: returns once `stop` is set and what was under way is done."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop`."""
+        ...
+
+
+def registry_url(settings: Settings) -> str:
+    """The registry's API address. Raises `NotUpError` when no embedded one was started."""
+    if settings.registry:
+        return settings.registry
+    port = PortBook(settings.home).known("registry", settings.registry_port)
+    if not port:
+        raise NotUpError("registry", "AUTOPILOT_REGISTRY", settings.home)
+    return f"http://{HOST}:{port}{CONFLUENT_API}"
+
+
+def registry_of(settings: Settings) -> HttpSchemaRegistry:
+    """A client of the settings' registry."""
+    return HttpSchemaRegistry(registry_url(settings))
+
+
+def publisher_of(settings: Settings, producer: str, key: SigningKey | None = None) -> Publisher:
+    """A publisher under the name `producer`; it signs with `key` when there is one."""
+    return Publisher(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        producer=producer,
+        partitions=settings.partitions,
+        key=key,
+        run=settings.run,
+    )
+
+
+# -- agents ------------------------------------------------------------------------------------------------------------
+
+
+def _observer(settings: Settings) -> Runnable:
+    from autopilot.agents.observer import Observer
+
+    return _worker(settings, Observer())
+
+
+def _planner(settings: Settings) -> Runnable:
+    from autopilot.agents.planner import Planner
+
+    return _worker(settings, Planner())
+
+
+def _policy(settings: Settings) -> Runnable:
+    from autopilot.agents.policy import PolicyAgent
+
+    return _worker(settings, PolicyAgent(), ensure_key(settings.keys, POLICY), POLICY_SIGNS)
+
+
+def _executor(settings: Settings) -> Runnable:
+    from autopilot.agents.executor import Executor
+
+    return _worker(settings, Executor())
+
+
+def _verifier(settings: Settings) -> Runnable:
+    from autopilot.agents.verifier import Verifier
+
+    return _worker(settings, Verifier())
+
+
+def _worker(
+    settings: Settings, agent: Agent[Any], key: SigningKey | None = None, signs: frozenset[str] = frozenset()
+) -> Runnable:
+    from autopilot.streams.worker import AgentWorker, WorkerOptions
+
+    options = WorkerOptions(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        instance=f"{agent.name}-{settings.instance}",
+        run=settings.run,
+        key=key,
+        signs=signs,
+        snapshot_every=settings.snapshot_every,
+    )
+    return AgentWorker(agent, options)
+
+
+# -- the others --------------------------------------------------------------------------------------------------------
+
+
+def _effector(settings: Settings) -> Runnable:
+    from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
+    from autopilot.infra.effector.port import Driver
+    from autopilot.infra.effector.worker import EffectorWorker
+
+    drivers: dict[str, Driver] = {}
+    if settings.supervisord_url:
+        target = SupervisordSettings(
+            url=settings.supervisord_url,
+            username=settings.supervisord_username,
+            password=settings.supervisord_password.get_secret_value(),
+            releases_dir=settings.supervisord_releases,
+        )
+        drivers[SupervisordDriver.name] = SupervisordDriver(target)
+    return EffectorWorker(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        drivers=drivers,
+        run=settings.run,
+        pinned_administrators=frozenset(settings.pinned_administrators.split()),
+        snapshot_every=settings.snapshot_every,
+    )
+
+
+def _clock(settings: Settings) -> Runnable:
+    from autopilot.streams.clock import Clock
+
+    return Clock(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        run=settings.run,
+    )
+
+
+def _otlp(settings: Settings) -> Runnable:
+    from autopilot.infra.bridges.otlp import OtlpReceiver
+
+    return OtlpReceiver(publisher=publisher_of(settings, "otlp"), host=settings.otlp_host, port=settings.otlp_port)
+
+
+BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
+    "observer": _observer,
+    "planner": _planner,
+    "policy": _policy,
+    "executor": _executor,
+    "verifier": _verifier,
+    "effector": _effector,
+    "clock": _clock,
+    "otlp": _otlp,
+}
+PROCESSES = tuple(BUILDERS)
+AGENTS = PROCESSES[:5]
+SECRETS: Mapping[str, tuple[str, ...]] = {"effector": ("kafka_password", "supervisord_password")}
+"""The secrets that a process is given; a process that is not named here gets `kafka_password` alone."""
+
+
+def environment_of(name: str, settings: Settings) -> dict[str, str]:
+    """The environment in which the process `name` finds these settings. Only the effector gets a target's secrets."""
+    return settings.environment(SECRETS.get(name, ("kafka_password",)))
+
+
+def run_process(name: str, settings: Settings, stop: threading.Event) -> None:
+    """Puts the process `name` together and runs it until `stop`."""
+    from autopilot.infra.telemetry_export import export_telemetry
+
+    log_json(name, settings.log_level)
+    page = settings.prometheus_port + PROCESSES.index(name) if settings.prometheus_port else 0
+    export_telemetry(name, settings.instance, endpoint=settings.telemetry_endpoint, prometheus_port=page)
+    BUILDERS[name](settings).run(stop)

@@ -1,0 +1,216 @@
+"""A supervisord of our own: its configuration, how it is started and spoken to, and how it ends.
+
+It restarts what crashes and keeps the logs. It is spoken to over a Unix socket that only its user may open.
+"""
+
+import configparser
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from autopilot.infra.platform.processes import ProcessError, tail
+
+RUNNING, STARTING, BACKOFF = "RUNNING", "STARTING", "BACKOFF"
+_SOCKET_PATH_MAX = 100
+"""Linux allows 107 bytes; supervisord first binds a longer name that ends with its pid."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process to be supervised."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    start_seconds: int = 1
+    stop_seconds: int = 20
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """A supervised process as supervisord sees it. `uptime_s` is 0 unless it runs."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+    detail: str
+
+
+class Supervision:
+    """The supervisord of one home."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home.absolute()
+        self._logs = self._home / "logs"
+        self._conf = self._home / "supervisord.conf"
+        self._socket = socket_path(self._home)
+        self.log = self._logs / "supervisord.log"
+
+    def is_running(self) -> bool:
+        """Whether it answers."""
+        try:
+            return bool(self._rpc().getState()["statename"] == RUNNING)
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return False
+
+    def ensure(self, programs: Iterable[Program]) -> None:
+        """Starts supervisord with `programs`, none of them started, or brings a running one up to date with them.
+
+        Raises `ProcessError` when it does not come up.
+        """
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._conf.write_text(configuration(self._home, self._socket, programs))
+        self._conf.chmod(0o600)
+        if self.is_running():
+            self._update()
+            return
+        self._spawn()
+        self._await(self.is_running, 10, "supervisord does not come up")
+
+    def _spawn(self) -> None:
+        """Starts the daemon without our own variables: each program is given exactly what it needs."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTOPILOT_")}
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)]
+        subprocess.run(command, env=environment, check=True)
+
+    def start(self, names: Iterable[str], timeout_s: float = 60.0) -> None:
+        """Starts those that do not run and returns once all do. Raises `ProcessError` for one that will not run."""
+        wanted = list(names)
+        for state in self.states(wanted):
+            if state.state not in (RUNNING, STARTING, BACKOFF):
+                self._rpc().startProcess(state.name, False)
+        self._await(lambda: all(self._is_up(state) for state in self.states(wanted)), timeout_s, f"{', '.join(wanted)}")
+
+    def stop(self, names: Iterable[str], timeout_s: float = 60.0) -> None:
+        """Asks those to end, all at once, and returns once they have."""
+        wanted = [state.name for state in self.states(names) if state.pid or state.state in (STARTING, BACKOFF)]
+        for name in wanted:
+            self._rpc().stopProcess(name, False)
+        self._await(lambda: not any(state.pid for state in self.states(wanted)), timeout_s, "stopping")
+
+    def states(self, names: Iterable[str] | None = None) -> list[ProgramState]:
+        """The processes, or those of `names`, in the order in which they were given."""
+        by_name = {info["name"]: _state(info) for info in self._rpc().getAllProcessInfo()}
+        wanted = list(by_name) if names is None else list(names)
+        return [by_name[name] for name in wanted if name in by_name]
+
+    def shutdown(self, timeout_s: float = 60.0) -> None:
+        """Ends supervisord with everything that it still runs."""
+        if self.is_running():
+            self._rpc().shutdown()
+            self._await(lambda: not self._socket.exists(), timeout_s, "supervisord does not end")
+
+    def log_of(self, name: str) -> Path:
+        """The log file of a process."""
+        return self._logs / f"{name}.log"
+
+    def _is_up(self, state: ProgramState) -> bool:
+        if state.state == "FATAL":
+            log = self.log_of(state.name)
+            raise ProcessError(f"{state.name} keeps ending; its log {log} ends with:\n{tail(log)}")
+        return state.state == RUNNING
+
+    def _update(self) -> None:
+        ((added, changed, removed),) = self._rpc().reloadConfig()
+        for name in [*changed, *removed]:
+            self._rpc().stopProcessGroup(name)
+            self._rpc().removeProcessGroup(name)
+        for name in [*added, *changed]:
+            self._rpc().addProcessGroup(name)
+
+    def _await(self, done: Any, timeout_s: float, what: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > deadline:
+                raise ProcessError(f"{what}: not within {timeout_s:.0f} s; {self.log} ends with:\n{tail(self.log)}")
+            time.sleep(0.1)
+
+    def _rpc(self) -> Any:
+        transport = SupervisorTransport(None, None, f"unix://{self._socket}")
+        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+
+
+def socket_path(home: Path) -> Path:
+    """Where the control socket of a home is: in it, or under the temporary folder when its path is too long."""
+    inside = home / "supervisord.sock"
+    if len(str(inside)) <= _SOCKET_PATH_MAX:
+        return inside
+    name = hashlib.sha256(str(home).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"autopilot-{name}" / "supervisord.sock"
+
+
+def configuration(home: Path, socket: Path, programs: Iterable[Program]) -> str:
+    """The text of `supervisord.conf`. Percent signs are doubled, as supervisord expands them."""
+    sections: dict[str, dict[str, str]] = {
+        "unix_http_server": {"file": str(socket), "chmod": "0600"},
+        "supervisord": {
+            "logfile": str(home / "logs" / "supervisord.log"),
+            "pidfile": str(home / "supervisord.pid"),
+            "childlogdir": str(home / "logs"),
+            "nocleanup": "true",
+            "silent": "true",
+        },
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+        },
+    }
+    for program in programs:
+        sections[f"program:{program.name}"] = _section(home, program)
+    lines = []
+    for title, values in sections.items():
+        lines += [f"[{title}]", *(f"{name}={value.replace('%', '%%')}" for name, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def programs_of(text: str) -> list[str]:
+    """The names of the programs in a configuration, in order."""
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    return [title.removeprefix("program:") for title in parser.sections() if title.startswith("program:")]
+
+
+def _section(home: Path, program: Program) -> dict[str, str]:
+    return {
+        "command": shlex.join(program.command),
+        "environment": ",".join(f'{name}="{_quoted(value)}"' for name, value in program.environment.items()),
+        "autostart": "false",
+        "autorestart": "true",
+        "startsecs": str(program.start_seconds),
+        "startretries": "5",
+        "stopwaitsecs": str(program.stop_seconds),
+        "stopasgroup": "false",
+        "killasgroup": "true",
+        "redirect_stderr": "true",
+        "stdout_logfile": str(home / "logs" / f"{program.name}.log"),
+        "stdout_logfile_maxbytes": "20MB",
+        "stdout_logfile_backups": "3",
+    }
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _state(info: Mapping[str, Any]) -> ProgramState:
+    runs = info["statename"] == RUNNING
+    return ProgramState(
+        name=info["name"],
+        state=info["statename"],
+        pid=info["pid"],
+        uptime_s=info["now"] - info["start"] if runs else 0,
+        detail=info["spawnerr"] or ("" if runs else info["description"]),
+    )

@@ -1,0 +1,223 @@
+"""The whole of `autopilot up`: broker, registry, topics, contracts and processes, under one supervisord."""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import ConsumerGroupState, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from autopilot.infra.composition import AGENTS, PROCESSES, environment_of, registry_of, registry_url
+from autopilot.infra.platform.kafka import EmbeddedKafka, broker_answers
+from autopilot.infra.platform.maven import Announce
+from autopilot.infra.platform.ports import HOST, PortBook, answers, require_free
+from autopilot.infra.platform.processes import ProcessError, wait_until
+from autopilot.infra.platform.registry import EmbeddedRegistry, registry_answers
+from autopilot.infra.platform.supervision import RUNNING, Program, ProgramState, Supervision
+from autopilot.infra.platform.topics import create_topics
+from autopilot.infra.settings import PREFIX, Settings, kafka_config
+from autopilot.infra.signers import ensure_first_principals
+from autopilot.schemas.events import EVENT_TYPES
+
+KAFKA, REGISTRY = "kafka", "registry"
+EXTERNAL, UNREACHABLE, STOPPED = "EXTERNAL", "UNREACHABLE", "STOPPED"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of `autopilot status`."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: int
+    detail: str
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it does its work."""
+        return self.state in (RUNNING, EXTERNAL)
+
+
+class Stack:
+    """The parts of one home. Starting is idempotent; data, keys and logs stay between runs."""
+
+    def __init__(self, settings: Settings, announce: Announce) -> None:
+        self._settings = settings
+        self._announce = announce
+        self._supervision = Supervision(settings.home)
+
+    def up(self, processes: Iterable[str] = PROCESSES) -> list[Part]:
+        """Brings up what is not up, in order, and returns once all of it works.
+
+        Raises `PortInUseError`, `ProcessError`, `TopicsError` or `RegistryError`, each saying what to do.
+        """
+        wanted = list(processes)
+        settings = self._settings
+        ensure_first_principals(settings.keys)
+        kafka, registry = self._embedded()
+        self._check_ports(kafka, registry, wanted)
+        programs = self._programs(kafka, registry, wanted)
+        self._supervision.ensure(programs)
+        if kafka:
+            self._start(KAFKA, kafka.is_ready, 60)
+        self._check_external_kafka()
+        made = create_topics(kafka_config(settings), settings.partitions)
+        if made:
+            self._announce(f"created {len(made)} topics")
+        if registry:
+            self._start(REGISTRY, registry.is_ready, 120)
+        self._register_contracts()
+        self._announce(f"starting {', '.join(wanted)}")
+        self._supervision.start(wanted)
+        self._await_members([name for name in wanted if name in AGENTS])
+        if "otlp" in wanted:
+            self._await("otlp", lambda: answers(settings.otlp_port), 30)
+        return self.status()
+
+    def down(self) -> bool:
+        """Ends agents and bridges, then the registry, then Kafka. False when nothing was up."""
+        if not self._supervision.is_running():
+            return False
+        self._announce(f"stopping {', '.join(PROCESSES)}")
+        self._supervision.stop(PROCESSES)
+        for name in (REGISTRY, KAFKA):
+            if self._supervision.states([name]):
+                self._announce(f"stopping {name}")
+                self._supervision.stop([name])
+        self._supervision.shutdown()
+        return True
+
+    def status(self) -> list[Part]:
+        """Every part, whether or not it is up."""
+        up = self._supervision.is_running()
+        states = {state.name: state for state in self._supervision.states()} if up else {}
+        return [
+            self._platform_part(KAFKA, states.get(KAFKA)),
+            self._platform_part(REGISTRY, states.get(REGISTRY)),
+            *(_part(name, states.get(name), self._detail(name)) for name in PROCESSES),
+        ]
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _embedded(self) -> tuple[EmbeddedKafka | None, EmbeddedRegistry | None]:
+        settings, ports = self._settings, PortBook(self._settings.home)
+        kafka = registry = None
+        if settings.embeds_kafka:
+            kafka = EmbeddedKafka(
+                settings.home.absolute() / KAFKA,
+                port=ports.port(KAFKA, settings.kafka_port),
+                controller_port=ports.port("kafka-controller", settings.kafka_controller_port),
+            )
+        if settings.embeds_registry:
+            registry = EmbeddedRegistry(
+                settings.home.absolute() / REGISTRY,
+                kafka_config(settings)["bootstrap.servers"],
+                port=ports.port(REGISTRY, settings.registry_port),
+                management_port=ports.port("registry-management", settings.registry_management_port),
+            )
+        return kafka, registry
+
+    def _check_ports(self, kafka: EmbeddedKafka | None, registry: EmbeddedRegistry | None, wanted: list[str]) -> None:
+        """Names a taken port before anything is started; the ports of what runs already are ours."""
+        ours = (
+            {part.name for part in self._supervision.states() if part.pid} if self._supervision.is_running() else set()
+        )
+        ports: list[tuple[str, int, str]] = []
+        if kafka:
+            ports += [(KAFKA, kafka.port, "KAFKA_PORT"), (KAFKA, kafka.controller_port, "KAFKA_CONTROLLER_PORT")]
+        if registry:
+            ports += [
+                (REGISTRY, registry.port, "REGISTRY_PORT"),
+                (REGISTRY, registry.management_port, "REGISTRY_MANAGEMENT_PORT"),
+            ]
+        if "otlp" in wanted:
+            ports.append(("otlp", self._settings.otlp_port, "OTLP_PORT"))
+        for name, port, setting in ports:
+            if name not in ours:
+                require_free(port, PREFIX + setting)
+
+    def _programs(
+        self, kafka: EmbeddedKafka | None, registry: EmbeddedRegistry | None, wanted: list[str]
+    ) -> list[Program]:
+        programs = []
+        if kafka:
+            kafka.prepare(self._announce)
+            programs.append(Program(KAFKA, kafka.command(), stop_seconds=30))
+        if registry:
+            registry.prepare(self._announce)
+            programs.append(Program(REGISTRY, registry.command(), registry.environment()))
+        for name in wanted:
+            command = [sys.executable, "-m", "autopilot.infra.cli.main", "run", name]
+            programs.append(Program(name, command, environment_of(name, self._settings), start_seconds=2))
+        return programs
+
+    def _start(self, name: str, ready: Callable[[], bool], timeout_s: float) -> None:
+        (state,) = self._supervision.states([name])
+        if state.state != RUNNING:
+            self._announce(f"starting {name}")
+        self._supervision.start([name])
+        self._await(name, ready, timeout_s)
+
+    def _await(self, name: str, ready: Callable[[], bool], timeout_s: float) -> None:
+        def alive() -> bool:
+            return any(state.pid for state in self._supervision.states([name]))
+
+        wait_until(ready, timeout_s, name, self._supervision.log_of(name), alive)
+
+    def _check_external_kafka(self) -> None:
+        config = kafka_config(self._settings)
+        if not broker_answers(config, timeout_s=10):
+            raise ProcessError(f"kafka at `{config['bootstrap.servers']}` does not answer (`AUTOPILOT_KAFKA`)")
+
+    def _register_contracts(self) -> None:
+        client = registry_of(self._settings)
+        self._announce(f"registering {len(EVENT_TYPES)} contracts at {client.url}")
+        try:
+            for model in EVENT_TYPES.values():
+                client.id_for(model)
+        finally:
+            client.close()
+
+    def _await_members(self, agents: list[str]) -> None:
+        """Returns once every agent has joined its consumer group and has its partitions."""
+        client = AdminClient(dict(kafka_config(self._settings)))
+
+        def stable() -> bool:
+            try:
+                described = client.describe_consumer_groups(agents, request_timeout=5)
+                groups = [future.result() for future in described.values()]
+            except KafkaException:
+                return False
+            return all(group.state == ConsumerGroupState.STABLE and group.members for group in groups)
+
+        if agents:
+            wait_until(stable, 60, "the agents", self._supervision.log_of(agents[0]))
+
+    # -- status ------------------------------------------------------------------------------------------------------
+
+    def _platform_part(self, name: str, state: ProgramState | None) -> Part:
+        settings = self._settings
+        if name == KAFKA and not settings.embeds_kafka:
+            return _external(name, settings.kafka, broker_answers(kafka_config(settings)))
+        if name == REGISTRY and not settings.embeds_registry:
+            return _external(name, settings.registry, registry_answers(settings.registry))
+        return _part(name, state, self._detail(name))
+
+    def _detail(self, name: str) -> str:
+        ports = PortBook(self._settings.home)
+        if name == KAFKA and ports.known(KAFKA, self._settings.kafka_port):
+            return kafka_config(self._settings)["bootstrap.servers"]
+        if name == REGISTRY and ports.known(REGISTRY, self._settings.registry_port):
+            return registry_url(self._settings)
+        return f"http://{HOST}:{self._settings.otlp_port}" if name == "otlp" else ""
+
+
+def _external(name: str, address: str, well: bool) -> Part:
+    return Part(name, EXTERNAL if well else UNREACHABLE, 0, 0, address)
+
+
+def _part(name: str, state: ProgramState | None, detail: str) -> Part:
+    if state is None:
+        return Part(name, STOPPED, 0, 0, "")
+    return Part(name, state.state, state.pid, state.uptime_s, detail if state.state == RUNNING else state.detail)
