@@ -1,9 +1,20 @@
 """Every event type, by family. `EVENT_TYPES` maps an event type's name to its model."""
 
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.events import effector, executor, observer, people, planner, policy, runtime, telemetry, verifier
+from autopilot.schemas.events import (
+    effector,
+    executor,
+    observer,
+    people,
+    planner,
+    policy,
+    runtime,
+    seals,
+    telemetry,
+    verifier,
+)
 
-FAMILIES = (telemetry, observer, planner, policy, executor, effector, verifier, people, runtime)
+FAMILIES = (telemetry, observer, planner, policy, executor, effector, verifier, people, runtime, seals)
 
 EVENT_TYPES: dict[str, type[Payload]] = {
     name: model

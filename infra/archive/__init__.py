@@ -1,0 +1,1 @@
+"""Sealed records in files: written, read back, verified and restored."""
