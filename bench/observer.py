@@ -125,8 +125,12 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how many records, against the default")
     scale = parser.parse_args().scale
     print(f"{'shape':<34}{'records':>8}{'points/s':>14}{'us/record':>12}")
-    shapes = (("live, 20 series x 1 point", 1, 4, 3000), ("live, 100 series x 1 point", 1, 20, 1500),
-              ("bulk, 20 series x 500 points", 500, 4, 150), ("bulk, 100 series x 100 points", 100, 20, 150))  # fmt: skip
+    shapes = (
+        ("live, 20 series x 1 point", 1, 4, 3000),
+        ("live, 100 series x 1 point", 1, 20, 1500),
+        ("bulk, 20 series x 500 points", 500, 4, 150),
+        ("bulk, 100 series x 100 points", 100, 20, 150),
+    )
     for name, points, instances, records in shapes:
         count = max(10, int(records * scale))
         rate, each = measure(points, instances, count)

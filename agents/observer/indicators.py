@@ -81,6 +81,24 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """For each addition that some samples make: the sample it comes from, and its target's columns."""
+
+    sample: Ints
+    offset: Ints
+    width_us: Ints
+    size: Ints
+    objective: Ints
+    alarming: Flags
+    above: Floats
+    below: Floats
+    is_metric: Flags
+    is_value: Flags
+    is_total: Flags
+    is_threshold: Flags
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """The short windows of all alerts as columns: what is looked at first, in one step for the whole service."""
 
@@ -104,6 +122,7 @@ class Plan:
     total_series: list[Ints] = field(default_factory=list)
     targets: Targets | None = None
     gate: Gate | None = None
+    spreads: dict[bytes, Spread] = field(default_factory=dict)
 
 
 def history_width_us(contract: TelemetryContract) -> int:

@@ -10,16 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autopilot.agents.observer.cells import Floats, Ints
-from autopilot.agents.observer.indicators import (
-    EVENT,
-    FUTURE_TOLERANCE_US,
-    MAX_EVENTS,
-    METRIC,
-    THRESHOLD,
-    TOTAL,
-    VALUE,
-    Targets,
-)
+from autopilot.agents.observer.indicators import FUTURE_TOLERANCE_US, MAX_EVENTS
 from autopilot.agents.observer.series import ARRIVED, INVALID, LATE, Flags, SeriesTable
 from autopilot.schemas.envelope import Rejection
 from autopilot.schemas.events.telemetry import Series, TelemetryBatch
@@ -106,7 +97,7 @@ def _valid(times: Ints, values: Floats, counted: Flags, now_us: int) -> Flags:
     """NaN fails every comparison, so it is not valid either."""
     bound = np.where(counted, MAX_EVENTS, MAX_LEVEL)
     floor = np.where(counted, 0.0, -MAX_LEVEL)
-    in_time = (times <= now_us + FUTURE_TOLERANCE_US) & (times >= now_us - TOO_OLD_US)
+    in_time = (times <= now_us + FUTURE_TOLERANCE_US) & (times >= max(now_us - TOO_OLD_US, 0))
     result: Flags = (values <= bound) & (values >= floor) & in_time
     return result
 
@@ -142,37 +133,3 @@ def _increments(table: SeriesTable, samples: Samples, series: Ints, starts: Ints
     table.last_value[series[running]] = values[(starts + lengths - 1)[running]]
     increments = np.where(cumulative, since, values)
     return Samples(samples.series[known], samples.timestamps_us[known], increments[known])
-
-
-@dataclass(frozen=True, slots=True)
-class Additions:
-    """What samples add to which cells, in the order of the samples."""
-
-    cell: Ints
-    bucket: Ints
-    value: Floats
-    weight: Floats
-    alarmed: list[int]
-    """Objectives that some of the samples may speak against."""
-
-
-def additions(targets: Targets, samples: Samples) -> Additions:
-    """Spreads samples over the rings of their series."""
-    count = targets.count[samples.series]
-    ends = np.cumsum(count)
-    sample = np.repeat(np.arange(len(count)), count)
-    target = np.arange(len(sample)) - np.repeat(ends - count - targets.start[samples.series], count)
-    bucket = samples.timestamps_us[sample] // targets.width_us[target]
-    cell = targets.offset[target] + bucket % targets.size[target]
-    mode = targets.mode[target]
-    values = samples.values[sample]
-    if not mode.any():
-        return Additions(cell, bucket, values, np.ones(len(values)), [])
-    events = np.rint(np.minimum(np.maximum(values, 0.0), MAX_EVENTS) * EVENT)
-    is_threshold, is_metric = mode == THRESHOLD, mode == METRIC
-    beyond = is_threshold & ((values > targets.above[target]) | (values < targets.below[target]))
-    value = np.where(is_metric, values, np.where(mode == VALUE, events, np.where(beyond, EVENT, 0.0)))
-    weight = np.where(is_metric, 1.0, np.where(mode == TOTAL, events, np.where(is_threshold, EVENT, 0.0)))
-    speaks = targets.alarming[target] & ((value > 0) | (~is_threshold & (weight > 0)))
-    alarmed = np.unique(targets.objective[target[speaks]]).tolist() if speaks.any() else []
-    return Additions(cell, bucket, value, weight, alarmed)

@@ -9,11 +9,12 @@ reads the telemetry topic and keeps the services of the fleet map whose key fall
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from autopilot.agents.observer.intake import Samples, additions, rounds, shape_fault, take
+from autopilot.agents.observer.intake import Samples, rounds, shape_fault, take
 from autopilot.agents.observer.measurement import is_due, request_fault, summarise, take_measurement
 from autopilot.agents.observer.quality import half_window_us, report_change
 from autopilot.agents.observer.series import MAX_SERIES
 from autopilot.agents.observer.signals import Moment, judge, watch_telemetry, withdraw, withdraw_all
+from autopilot.agents.observer.spread import additions
 from autopilot.agents.observer.state import Memory, ObserverState, OpenRequest, ServiceState, declared, dump, load
 from autopilot.schemas.configuration import Objective, Service
 from autopilot.schemas.contract import Payload, Topic
@@ -22,6 +23,9 @@ from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.telemetry import MeasurementRequested, Series, TelemetryBatch
 from autopilot.schemas.partition import partition_of
+
+CLOCK_GAP_US = 30_000_000
+"""When ticks are further apart than this the clock stood still, and nobody can say that services were silent."""
 
 Handler = Callable[[ObserverState, Recorded[Any]], list[Output]]
 
@@ -168,7 +172,7 @@ def _add(service: ServiceState, samples: Samples) -> list[int]:
     targets = service.plan.targets
     if targets is None:
         return []
-    made = additions(targets, samples)
+    made = additions(service.plan, targets, samples)
     service.cells.add(made.cell, made.bucket, made.value, made.weight)
     return made.alarmed
 
@@ -177,10 +181,14 @@ def _add(service: ServiceState, samples: Samples) -> list[int]:
 
 
 def _tick(state: ObserverState, recorded: Recorded[Tick]) -> list[Output]:
+    stood_still = 0 < state.now_us < recorded.payload.at_us - CLOCK_GAP_US
     state.now_us = recorded.payload.at_us
     moment = _moment(state, recorded)
     said: list[Output] = []
     for service in state.services.values():
+        if stood_still:
+            service.memory.known_since_us = state.now_us
+            service.table.start_window(state.now_us)
         said += _pass_time(service, moment)
     return said
 

@@ -93,10 +93,15 @@ class SeriesTable:
         self.counts = np.concatenate([self.counts, np.zeros((2, 3, more), np.int64)], axis=2)
         self.__post_init__()
 
+    def start_window(self, now_us: int) -> None:
+        """Begins the quality window afresh."""
+        self.half_since_us = self.window_since_us = now_us
+        self.counts = np.zeros_like(self.counts)
+
     def rotate(self, now_us: int, half_us: int) -> None:
         """Begins a new half of the quality window when the present one is over."""
         if self.half_since_us == 0:
-            self.half_since_us = self.window_since_us = now_us
+            self.start_window(now_us)
         elif now_us - self.half_since_us >= half_us:
             self.window_since_us = self.half_since_us
             self.half_since_us = now_us

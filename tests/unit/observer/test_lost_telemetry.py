@@ -4,6 +4,7 @@ from observer.watched import batch, documents, payloads, seconds_of, series, tra
 from scenario import Scenario, given
 
 from autopilot.agents.observer import Observer
+from autopilot.agents.observer.quality import assess
 from autopilot.schemas.envelope import Output
 from autopilot.schemas.events.observer import SignalCleared, SignalKind, SignalRaised, SignalUpdated
 from autopilot.schemas.events.people import ConfigurationActivated
@@ -33,6 +34,15 @@ def test_it_is_cleared_when_telemetry_is_back() -> None:
     said = payloads(seconds_of(scenario, 31, 40), SignalCleared, SignalRaised)
     assert [(type(p), p.signal_id) for p in said] == [(SignalCleared, raised.signal_id)]
     assert "is back" in said[0].reason
+
+
+def test_when_the_clock_itself_stood_still_nobody_was_silent() -> None:
+    scenario = watching()
+    seconds_of(scenario, 1, 30)
+    assert payloads(scenario.after(seconds=7_200).outputs, SignalRaised) == []
+    assert assess(scenario.state.services["cart"], scenario.now_us).quality.completeness_bp == 10_000
+    assert payloads(silence(scenario, 7), SignalRaised) == []
+    assert len(payloads(silence(scenario, 2), SignalRaised)) == 1
 
 
 def test_a_service_that_never_sent_anything_is_lost_too() -> None:
