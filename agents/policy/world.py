@@ -58,14 +58,14 @@ class World:
     def raised(self, service: str, event: SignalRaised) -> None:
         """A signal was raised."""
         self.qualities[service] = event.quality
-        self.signals[event.signal_id] = Signal(service, event.kind, event.severity, _burn(event.windows))
+        self.signals[event.signal_id] = Signal(service, event.kind, event.severity.value, _burn(event.windows))
 
     def updated(self, service: str, event: SignalUpdated) -> None:
         """A signal changed; one that is not known is no signal."""
         self.qualities[service] = event.quality
         signal = self.signals.get(event.signal_id)
         if signal is not None:
-            self.signals[event.signal_id] = replace(signal, severity=event.severity, burn_milli=_burn(event.windows))
+            self.signals[event.signal_id] = replace(signal, severity=event.severity.value, burn_milli=_burn(event.windows))
 
     def cleared(self, service: str, event: SignalCleared) -> None:
         """A signal ended."""

@@ -75,12 +75,14 @@ def fresh(agent: Agent[Any]) -> PartitionFold[Any]:
 @pytest.mark.parametrize("index", range(5), ids=[agent.name for agent in five_agents()])
 @settings(max_examples=12, deadline=None)
 @given(
-    cuts=st.lists(st.integers(0, 10_000), max_size=30), reloads=st.lists(st.integers(0, 30), max_size=4), data=st.data()
+    cuts=st.lists(st.integers(0, 10_000), max_size=30),
+    reloads=st.lists(st.integers(0, 30), max_size=4),
+    partition=st.integers(0, PARTITIONS - 1),
 )
 def test_catching_up_in_any_batches_decides_what_live_decided(
     index: int, cuts: list[int], reloads: list[int], partition: int
 ) -> None:
-    agent = five_agents()[index]
+    agent = five_agents(PARTITIONS)[index]
     outputs, state = fold_again(agent, partition, cuts, reloads)
     assert state == live().runner.states()[(agent.name, partition)]
     assert outputs == fold_again(agent, partition, [], [])[0]
@@ -88,7 +90,7 @@ def test_catching_up_in_any_batches_decides_what_live_decided(
 
 @pytest.mark.parametrize("index", range(5), ids=[agent.name for agent in five_agents()])
 def test_a_replay_of_the_log_has_no_divergence(index: int) -> None:
-    agent, runner = five_agents()[index], live().runner
+    agent, runner = five_agents(PARTITIONS)[index], live().runner
     recordings = Recordings(agent.name, runner.codec)
     for topic in runner.topics.values():
         for records in topic:

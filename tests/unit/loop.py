@@ -70,9 +70,9 @@ rules:
 START_US = 1_760_000_000_000_000
 
 
-def five_agents() -> list[Agent[Any]]:
+def five_agents(partitions: int = 4) -> list[Agent[Any]]:
     """A fresh one of each."""
-    return [Observer(), Planner(), PolicyAgent(), Executor(), Verifier()]
+    return [Observer(partitions), Planner(), PolicyAgent(), Executor(), Verifier()]
 
 
 def fleet_documents(names: list[str], domains: int) -> list[Document]:
@@ -172,7 +172,11 @@ class Loop:
         self.names = [f"svc-{i:03}" for i in range(services)]
         self.bad: set[str] = set()
         self.runner = InProcess(
-            five_agents(), start_us=START_US, partitions=partitions, keys=[POLICY], responders=[self._effector]
+            five_agents(partitions),
+            start_us=START_US,
+            partitions=partitions,
+            keys=[POLICY],
+            responders=[self._effector],
         )
         self._domain_of = {name: f"domain-{i % partitions}" for i, name in enumerate(self.names)}
         self.runner.configure([*fleet_documents(self.names, partitions), signers(), bundle()], ADMINISTRATOR)
