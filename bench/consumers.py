@@ -110,7 +110,7 @@ class TimedObserver(Observer):
 
 
 def _observer(kafka: Mapping[str, str]) -> float:
-    observer, stop = TimedObserver(), threading.Event()
+    observer, stop = TimedObserver(PARTITIONS), threading.Event()
     worker = AgentWorker(
         observer,
         WorkerOptions(kafka=kafka, registry=BundledRegistry(), partitions=PARTITIONS, instance="observer-bench"),

@@ -64,7 +64,7 @@ def publisher_of(settings: Settings, producer: str, key: SigningKey | None = Non
 def _observer(settings: Settings) -> Runnable:
     from autopilot.agents.observer import Observer
 
-    return _worker(settings, Observer())
+    return _worker(settings, Observer(settings.partitions))
 
 
 def _planner(settings: Settings) -> Runnable:
