@@ -7,6 +7,7 @@ window after in slices, so that a clear case ends early; early looks ask for mor
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -262,9 +263,12 @@ def _request(watch: Watch, purpose: str, from_us: int, until_us: int) -> Measure
 
 
 def _columns(known: Mapping[str, Column], taken: MeasurementTaken) -> dict[str, Column]:
+    """The columns with the measurement's samples; what is no number is no sample."""
     columns = dict(known)
     for samples in taken.samples:
-        columns[samples.name] = columns.get(samples.name, Column()).plus(samples.values, samples.weights)
+        pairs = zip(samples.values, samples.weights, strict=False)
+        numbers = [(value, weight) for value, weight in pairs if isfinite(value) and isfinite(weight)]
+        columns[samples.name] = columns.get(samples.name, Column()).plus(numbers)
     return columns
 
 

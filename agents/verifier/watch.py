@@ -1,5 +1,6 @@
 """What the verifier watches of one execution, and the lifecycle of that watch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -84,9 +85,10 @@ class Column:
     values: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
 
-    def plus(self, values: list[float], weights: list[float]) -> "Column":
-        """The column with further samples."""
-        return Column((*self.values, *values), (*self.weights, *weights))
+    def plus(self, samples: Sequence[tuple[float, float]]) -> "Column":
+        """The column with further samples, each a value and its weight."""
+        values = (*self.values, *(value for value, _ in samples))
+        return Column(values, (*self.weights, *(weight for _, weight in samples)))
 
 
 @dataclass(frozen=True)

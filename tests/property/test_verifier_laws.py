@@ -1,0 +1,110 @@
+"""Laws of the verifier's statistics and verdicts."""
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autopilot.agents.verifier import judgement
+from autopilot.agents.verifier.checks import judge
+from autopilot.agents.verifier.judgement import Share
+from autopilot.agents.verifier.watch import Column, KnownPlan, Watch, WatchState
+from autopilot.schemas.events.verifier import CheckVerdict
+
+samples = st.lists(st.floats(-1e6, 1e6), max_size=25)
+counts = st.integers(0, 5_000)
+shares = st.builds(lambda bad, good: Share(float(bad), float(bad + good)), counts, counts)
+allowances = st.integers(1, 9_999).map(lambda bp: bp / 10_000)
+zs = st.floats(1.0, 4.0)
+
+
+@given(samples, samples)
+def test_a_rank_sum_is_antisymmetric(one: list[float], other: list[float]) -> None:
+    assert math.isclose(judgement.rank_sum_z(one, other), -judgement.rank_sum_z(other, one), abs_tol=1e-9)
+
+
+@given(st.lists(st.integers(-1_000, 1_000), max_size=25), st.lists(st.integers(-1_000, 1_000), max_size=25))
+def test_a_rank_sum_does_not_depend_on_order_or_scale(one: list[int], other: list[int]) -> None:
+    expected = judgement.rank_sum_z(one, other)
+    assert judgement.rank_sum_z(one[::-1], other[::-1]) == expected
+    assert judgement.rank_sum_z([3 * v + 7 for v in one], [3 * v + 7 for v in other]) == expected
+
+
+@given(
+    st.lists(st.integers(0, 1_000), min_size=1, max_size=20), st.lists(st.integers(0, 1_000), min_size=1, max_size=20)
+)
+def test_samples_above_all_others_rank_highest(after: list[int], before: list[int]) -> None:
+    assert judgement.rank_sum_z([v + 2_000 for v in after], before) >= judgement.rank_sum_z(after, before) - 1e-9
+
+
+@given(shares, shares)
+def test_a_difference_of_shares_is_antisymmetric(one: Share, other: Share) -> None:
+    assert math.isclose(judgement.difference_z(one, other), -judgement.difference_z(other, one), abs_tol=1e-9)
+
+
+@given(shares, zs)
+def test_an_interval_holds_its_share_and_narrows_with_less_caution(share: Share, z: float) -> None:
+    low, high = judgement.interval(share, z)
+    assert 0.0 <= low <= high <= 1.0
+    if share.value is not None:
+        assert low - 1e-9 <= share.value <= high + 1e-9
+        inner_low, inner_high = judgement.interval(share, z / 2)
+        assert low <= inner_low + 1e-9
+        assert inner_high <= high + 1e-9
+
+
+@given(st.integers(20, 2_000), counts, counts, shares, allowances, zs)
+def test_more_bad_events_never_turn_a_failure_into_a_pass(
+    events: int, bad: int, more: int, before: Share, allowed: float, z: float
+) -> None:
+    bad, worse = sorted((bad % (events + 1), more % (events + 1)))
+    first = judgement.recovery(Share(float(bad), float(events)), before, allowed, z).verdict
+    second = judgement.recovery(Share(float(worse), float(events)), before, allowed, z).verdict
+    order = [CheckVerdict.PASS, CheckVerdict.UNCLEAR, CheckVerdict.FAIL]
+    assert order.index(first) <= order.index(second)
+
+
+@given(shares, allowances, zs)
+def test_no_events_never_pass(before: Share, allowed: float, z: float) -> None:
+    nothing = Share()
+    for finding in (
+        judgement.recovery(nothing, before, allowed, z),
+        judgement.improvement(nothing, before, z),
+        judgement.not_worse(nothing, before, allowed, z),
+        judgement.not_worse(before, nothing, allowed, z),
+        judgement.guard([], [1.0] * 10, z),
+        judgement.guard([1.0] * 10, [math.nan], z),
+    ):
+        assert finding.verdict is CheckVerdict.NO_DATA
+
+
+@given(st.floats(-10, 10), st.floats(-10, 10))
+def test_confidence_grows_with_standard_errors(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert 5_000 <= judgement.confidence_bp(low) <= judgement.confidence_bp(high) <= 9_990
+
+
+columns = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1_000)), max_size=12).map(
+    lambda pairs: Column(tuple(v for v, _ in pairs), tuple(w for _, w in pairs))
+)
+measured = st.dictionaries(st.sampled_from(["slo:a", "slo:b", "metric:m"]), columns)
+states = st.sampled_from([WatchState.MEASURING, WatchState.MEASURING_ROLLBACK])
+
+
+def watch(state: WatchState, before: dict[str, Column], after: dict[str, Column], quality_bp: int) -> Watch:
+    plan = KnownPlan("p", "i", "d", "s", "r", "c", ("a", "b"), ("m",), 1, 1, 1, 1, 1)
+    return Watch("e", plan, 0, state, before, after, quality_bp)
+
+
+@settings(max_examples=300)
+@given(states, measured, measured, st.integers(0, 10_000), zs)
+def test_what_passes_was_measured_whole_and_well(
+    state: WatchState, before: dict[str, Column], after: dict[str, Column], quality_bp: int, z: float
+) -> None:
+    verdict = judge(watch(state, before, after, quality_bp), {"a": 9_900, "b": 5_000}, z)
+    assert 0 <= verdict.confidence_bp <= quality_bp
+    if verdict.verdict is CheckVerdict.PASS:
+        assert quality_bp >= 7_000
+        assert {"slo:a", "slo:b", "metric:m"} <= set(after)
+        assert all(check.verdict is not CheckVerdict.NO_DATA for check in verdict.checks)
+        assert all(check.after_samples > 0 for check in verdict.checks)

@@ -1,0 +1,54 @@
+"""The statistics against figures known from the literature or worked out by hand."""
+
+import pytest
+
+from autopilot.agents.verifier import judgement
+from autopilot.agents.verifier.judgement import Share
+from autopilot.schemas.events.verifier import CheckVerdict
+
+
+def test_wilsons_interval() -> None:
+    low, high = judgement.interval(Share(1, 10), 1.96)
+    assert (round(low, 4), round(high, 4)) == (0.0179, 0.4042)
+    assert judgement.interval(Share(), 1.96) == (0.0, 1.0)
+
+
+def test_two_shares() -> None:
+    assert judgement.difference_z(Share(30, 100), Share(20, 100)) == pytest.approx(1.6330, abs=1e-4)
+    assert judgement.difference_z(Share(0, 100), Share(0, 100)) == 0.0
+    assert judgement.difference_z(Share(100, 100), Share(100, 100)) == 0.0
+
+
+def test_rank_sums_with_ties() -> None:
+    assert judgement.rank_sum_z([4, 5, 6], [1, 2, 3]) == pytest.approx(1.9640, abs=1e-4)
+    assert judgement.rank_sum_z([1, 2, 2], [2, 3, 3]) == pytest.approx(-1.6499, abs=1e-4)
+    assert judgement.rank_sum_z([7, 7], [7, 7, 7]) == 0.0
+    assert judgement.rank_sum_z([], [1.0]) == 0.0
+
+
+def test_early_looks_ask_for_more() -> None:
+    assert [round(judgement.z_at_look(look, 3), 2) for look in (1, 2, 3, 4)] == [3.39, 2.40, 1.96, 1.96]
+
+
+def test_confidence_of_standard_errors() -> None:
+    assert [judgement.confidence_bp(z) for z in (-1, 0, 0.674, 1.645, 2.576, 99)] == [
+        5_000, 5_000, 7_500, 9_500, 9_950, 9_990,
+    ]  # fmt: skip
+
+
+def test_few_events_recover_only_by_a_clear_difference() -> None:
+    allowed, z = 0.01, 1.96
+    assert judgement.recovery(Share(0, 60), Share(), allowed, z).verdict is CheckVerdict.UNCLEAR
+    assert judgement.recovery(Share(0, 60), Share(30, 60), allowed, z).verdict is CheckVerdict.PASS
+    assert judgement.recovery(Share(0, 19), Share(30, 60), allowed, z).verdict is CheckVerdict.UNCLEAR
+    assert judgement.recovery(Share(0, 1_000), Share(), allowed, z).verdict is CheckVerdict.PASS
+
+
+def test_a_material_change_needs_both_rank_and_mean() -> None:
+    before = [100.0 + n % 3 for n in range(20)]
+    slightly = [value + 5 for value in before]
+    one_outlier = [*before[:-1], 5_000.0]
+    assert judgement.guard(slightly, before, 1.96).verdict is CheckVerdict.PASS
+    assert judgement.guard(one_outlier, before, 1.96).verdict is CheckVerdict.PASS
+    assert judgement.guard([value * 2 for value in before], before, 1.96).verdict is CheckVerdict.FAIL
+    assert judgement.guard([500.0] * 5, before, 1.96).verdict is CheckVerdict.UNCLEAR
