@@ -1,0 +1,126 @@
+"""Whatever arrives in whatever order and how often: what the executor never does."""
+
+from collections.abc import Sequence
+
+from hypothesis import given as for_all
+from hypothesis import settings
+from hypothesis import strategies as st
+from sagas import asked_for, failed, ok, outcome, plan, signed, signers, started, step, unknown
+from scenario import START_US, Said, Told, given
+
+from autopilot.agents.executor import Executor
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.events.effector import FailureClass
+from autopilot.schemas.events.executor import (
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionRolledBack,
+    ExecutionStarted,
+    RollbackStarted,
+    StepRequested,
+)
+from autopilot.schemas.events.people import Halt, Resume
+from autopilot.schemas.events.planner import PlanWithdrawn
+from autopilot.schemas.events.policy import AuthorizationRevoked
+from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
+
+PLAN = plan(step(1), step(2, settle_ms=1_500), step(3, undo=False))
+STEPS = st.sampled_from(["s1", "s2", "s3"])
+PHASES = st.sampled_from(["forward", "forward", "compensation"])
+ATTEMPTS = st.integers(1, 3)
+ENDS = (ExecutionFailed, ExecutionRolledBack)
+
+RESULTS = st.one_of(
+    st.builds(started, STEPS, PHASES, ATTEMPTS),
+    st.builds(ok, STEPS, PHASES, ATTEMPTS),
+    st.builds(ok, STEPS, PHASES, ATTEMPTS),
+    st.builds(failed, STEPS, PHASES, ATTEMPTS, st.sampled_from(FailureClass)),
+    st.builds(unknown, STEPS, PHASES, ATTEMPTS),
+)
+REVOKED = AuthorizationRevoked(decision_id="dec-1", plan_id="plan-1", incident_id="inc-1", reason="r")
+OTHERS: list[Told] = [
+    signed(PLAN),
+    Said(Halt(scope="*", ordered_by="bob", reason="r"), signed_by="bob"),
+    Said(Resume(scope="*", ordered_by="ada", reason="r"), signed_by="ada"),
+    Said(
+        AuthorizationRevoked(decision_id="dec-1", plan_id="plan-1", incident_id="inc-1", reason="r"), signed_by="policy"
+    ),
+    PlanWithdrawn(plan_id="plan-1", incident_id="inc-1", reason="r"),
+    OutcomeVerified(outcome=outcome()),
+    OutcomeRejected(outcome=outcome()),
+]
+SECONDS = st.integers(1, 30)
+STORY = st.lists(st.one_of(RESULTS, RESULTS, RESULTS, SECONDS, st.sampled_from(OTHERS)), max_size=40)
+
+
+def told(story: Sequence[Told | int]) -> list[Payload]:
+    """Everything that the executor says over a story in which numbers are seconds that pass."""
+    scenario = given(Executor(), [signers()], Tick(at_us=START_US), PLAN)
+    said = []
+    for one in [signed(PLAN), *story]:
+        scenario = scenario.after(seconds=one, step_seconds=1) if isinstance(one, int) else scenario.when(one)
+        said += [output.payload for output in scenario.outputs if isinstance(output, Draft)]
+    return said
+
+
+@settings(max_examples=250, deadline=None)
+@for_all(STORY)
+def test_an_execution_starts_once_ends_for_good_and_never_goes_forward_after_turning_back(
+    story: list[Told | int],
+) -> None:
+    said = told(story)
+    kinds = [type(payload) for payload in said]
+    assert kinds.count(ExecutionStarted) == 1
+    assert kinds.count(RollbackStarted) <= 1
+    assert sum(kind in ENDS for kind in kinds) <= 1
+    turned = ended = False
+    for payload in said:
+        turned = turned or isinstance(payload, RollbackStarted)
+        if isinstance(payload, StepRequested):
+            assert not ended
+            assert (payload.phase == "compensation") is turned
+        assert not (turned and isinstance(payload, ExecutionCompleted))
+        ended = ended or isinstance(payload, ENDS)
+
+
+@settings(max_examples=250, deadline=None)
+@for_all(STORY)
+def test_attempts_count_up_under_one_key_and_compensations_go_in_reverse(story: list[Told | int]) -> None:
+    said = told(story)
+    requests = [payload for payload in said if isinstance(payload, StepRequested)]
+    keys: dict[tuple[str, str], str] = {}
+    attempts: dict[tuple[str, str], int] = {}
+    for request in requests:
+        name = (request.step_id, request.phase)
+        assert request.idempotency_key == keys.setdefault(name, request.idempotency_key)
+        assert request.attempt == attempts.get(name, 0) + 1
+        attempts[name] = request.attempt
+    forward = list(dict.fromkeys(r.step_id for r in requests if r.phase == "forward"))
+    undone = list(dict.fromkeys(r.step_id for r in requests if r.phase == "compensation"))
+    assert forward == sorted(forward)
+    assert undone == sorted(undone, reverse=True)
+    assert set(undone) <= set(forward)
+
+
+@settings(max_examples=100, deadline=None)
+@for_all(st.data())
+def test_every_answer_twice_says_the_same_as_once(data: st.DataObject) -> None:
+    """Answers to what was asked for, each recorded once or twice, lead to the same course."""
+    answers = data.draw(st.lists(st.sampled_from(["ok", "permanent", "transient"]), min_size=12, max_size=12))
+    courses = []
+    for times in (1, 2):
+        scenario = given(Executor(), [signers()], Tick(at_us=START_US), PLAN).when(signed(PLAN))
+        course: list[type[Payload]] = []
+        open_requests = asked_for(scenario.drafts())
+        for answer in answers:
+            scenario_outputs: list[Draft] = []
+            for name in open_requests:
+                reply = ok(*name) if answer == "ok" else failed(*name, FailureClass(answer))
+                scenario_outputs += scenario.when(*[reply] * times).drafts()
+            scenario_outputs += scenario.after(seconds=4, step_seconds=1).drafts()
+            open_requests = asked_for(scenario_outputs)
+            course += [type(draft.payload) for draft in scenario_outputs]
+        courses.append(course)
+    assert courses[0] == courses[1]

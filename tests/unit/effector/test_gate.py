@@ -1,0 +1,173 @@
+"""The gate: each reason for which a step is refused, and the steps that are let through."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sagas import ADA, BOB, EXECUTION, SECOND_US, act, authorization, ok, plan, request, signed, signers, started, step
+from scenario import START_US, Said, Scenario, given
+
+from autopilot.infra.effector.gate import KEPT_AFTER_CLOSE_US, Gate
+from autopilot.schemas.configuration import Signers, document
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionFailed, RollbackStarted, StepRequested
+from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
+from autopilot.schemas.events.planner import IncidentClosed
+from autopilot.schemas.events.policy import AuthorizationRevoked
+from autopilot.schemas.events.runtime import Tick
+
+TWO = plan()
+NAMES = {"execution_id": EXECUTION, "plan_id": "plan-1", "incident_id": "inc-1"}
+ROLLBACK = RollbackStarted(**NAMES, reason="r", step_ids=["s1"])
+REVOKED = Said(
+    AuthorizationRevoked(decision_id="dec-1", plan_id="plan-1", incident_id="inc-1", reason="r"), signed_by="policy"
+)
+
+
+def halt(scope: str = "shop", by: str = "bob") -> Said:
+    return Said(Halt(scope=scope, ordered_by=by, reason="r"), signed_by=by)
+
+
+def authorised(**changes: Any) -> Scenario:
+    return given(Gate(), [signers()], Tick(at_us=START_US), TWO, signed(TWO, **changes))
+
+
+def why_not(scenario: Scenario, asked: StepRequested | None = None, *, seconds: int = 0) -> str | None:
+    gate = scenario.agent
+    assert isinstance(gate, Gate)
+    return gate.refusal(scenario.state, asked or request(TWO), START_US + seconds * SECOND_US)
+
+
+def changed(**changes: Any) -> StepRequested:
+    return request(TWO).model_copy(update=changes)
+
+
+def test_a_step_of_an_authorised_plan_is_let_through() -> None:
+    assert why_not(authorised()) is None
+    assert why_not(authorised(), request(TWO, "s2"), seconds=600) is None
+
+
+def test_nothing_is_let_through_without_a_decision_that_the_policy_signed() -> None:
+    no_decision = "no decision of this id was signed by the policy"
+    assert why_not(given(Gate(), [signers()], TWO)) == no_decision
+    for signer in (None, "ada", "nobody"):
+        scenario = given(Gate(), [signers()], TWO).when(Said(authorization(TWO), signed_by=signer))
+        assert why_not(scenario.then_rejected("signature")) == no_decision
+
+
+def test_a_decision_loses_its_force_with_its_signers_role() -> None:
+    nobody = document(Signers(name="s", signers=[]).model_dump(mode="json"))
+    scenario = authorised().events(ConfigurationActivated(revision="r", documents=[nobody], author="ada", comment=""))
+    assert "no longer has the role" in (why_not(scenario) or "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (changed(decision_id="dec-9"), "no decision of this id was signed by the policy"),
+        (changed(plan_id="plan-9"), "the decision is about another plan"),
+        (changed(execution_id="exec-9"), "the execution is not the decision's"),
+        (changed(step_id="s9"), "the plan has no such step"),
+        (changed(phase="sideways"), "the plan has no such step"),
+        (changed(action=act("set", "t1", n="9")), "the action is not the plan's"),
+        (changed(action=TWO.steps[1].action), "the action is not the plan's"),
+        (changed(action=TWO.steps[0].compensation), "the action is not the plan's"),
+        (changed(idempotency_key="key-9"), "the idempotency key is not the step's"),
+        (changed(not_after_us=START_US - 1), "the request's time is over"),
+    ],
+)
+def test_a_request_must_be_exactly_what_was_decided(asked: StepRequested, reason: str) -> None:
+    assert why_not(authorised(), asked) == reason
+
+
+def test_the_plan_must_be_known_and_the_one_that_was_judged() -> None:
+    assert why_not(given(Gate(), [signers()], signed(TWO))) == "the plan is not known"
+    swapped = plan(step(3)).model_copy(update={"plan_hash": TWO.plan_hash})
+    scenario = given(Gate(), [signers()], swapped, signed(TWO))
+    assert "hashes differ" in (why_not(scenario, request(swapped, "s3")) or "")
+
+
+def test_a_plan_is_not_replaced_by_another_of_its_name() -> None:
+    scenario = authorised().when(plan(step(3)))
+    assert why_not(scenario.then_rejected("plan_id")) is None
+
+
+def test_forward_steps_are_refused_after_a_revocation_in_a_halt_and_after_the_decisions_time() -> None:
+    assert why_not(authorised().events(REVOKED)) == "the authorisation was revoked"
+    assert why_not(authorised().events(halt())) == "the domain is halted"
+    assert why_not(authorised().events(halt("*"))) == "the domain is halted"
+    assert why_not(authorised(seconds=60), seconds=61) == "the authorisation's time is over"
+
+
+def test_only_signed_revocations_and_halts_by_those_who_may_count() -> None:
+    for said in (
+        REVOKED.payload,
+        Said(REVOKED.payload, signed_by="ada"),
+        Halt(scope="*", ordered_by="bob", reason="r"),
+        halt(by="policy"),
+        Said(Halt(scope="*", ordered_by="ada", reason="r"), signed_by="bob"),
+    ):
+        assert why_not(authorised().events(said)) is None
+
+
+def test_a_halt_elsewhere_does_not_matter_and_another_person_resumes() -> None:
+    def resume(by: str) -> Said:
+        return Said(Resume(scope="shop", ordered_by=by, reason="r"), signed_by=by)
+
+    assert why_not(authorised().events(halt("other"))) is None
+    assert why_not(authorised().events(halt(), resume("bob"))) == "the domain is halted"
+    assert why_not(authorised().events(halt(), resume("ada"))) is None
+
+
+def test_a_compensation_needs_a_rollback_and_nothing_else_holds_it_up() -> None:
+    undo = request(TWO, phase="compensation").model_copy(update={"not_after_us": START_US + 9_000 * SECOND_US})
+    assert why_not(authorised(), undo) == "no rollback of the execution is under way"
+    scenario = authorised().events(ROLLBACK, REVOKED, halt("*"))
+    assert why_not(scenario, undo, seconds=8_000) is None
+    scenario.events(ExecutionFailed(**NAMES, reason="r", needs_person=True))
+    assert why_not(scenario, undo) == "no rollback of the execution is under way"
+
+
+@pytest.mark.parametrize("end", [ROLLBACK, ExecutionCompleted(**NAMES)])
+def test_no_forward_step_after_the_executions_end_or_turn(end: Payload) -> None:
+    assert why_not(authorised().events(end)) == "the execution takes no forward step any more"
+
+
+@pytest.mark.parametrize("further", [[started()], [started(), ok()], [ok()]])
+def test_an_attempt_is_let_through_once(further: list[Payload]) -> None:
+    scenario = authorised().events(request(TWO), *further)
+    assert why_not(scenario) == "this attempt was already started"
+    assert why_not(scenario, request(TWO, attempt=2)) is None
+
+
+def test_only_the_last_attempt_that_was_asked_for_counts() -> None:
+    scenario = authorised().events(request(TWO), request(TWO, attempt=2))
+    assert why_not(scenario) == "a later attempt of the step is asked for"
+
+
+@pytest.mark.parametrize(
+    ("pinned", "refused"),
+    [
+        (frozenset({ADA.public_key}), False),
+        (frozenset({ADA.public_key, "x"}), False),
+        (frozenset({BOB.public_key}), True),
+    ],
+)
+def test_with_pinned_administrators_another_one_is_refused(pinned: set[str], refused: bool) -> None:
+    scenario = given(Gate(frozenset(pinned)), [signers()], TWO, signed(TWO))
+    assert (why_not(scenario) is not None) is refused
+
+
+def filled(close: Callable[[], list[Payload]]) -> Scenario:
+    scenario = authorised().events(request(TWO), started(), ok(), ROLLBACK, REVOKED, request(TWO, attempt=3))
+    return scenario.events(*close())
+
+
+def test_what_belongs_to_an_incident_is_forgotten_an_hour_after_it_closed_or_after_a_week() -> None:
+    closed = IncidentClosed(incident_id="inc-1", resolution="remediated", reason="r")
+    for close, seconds in ((list, 7 * 86_400), (lambda: [closed], KEPT_AFTER_CLOSE_US / SECOND_US)):
+        scenario = filled(close).after(seconds=seconds - 1)
+        assert scenario.state.decisions
+        scenario.after(seconds=2)
+        fresh = given(Gate(), [signers()], Tick(at_us=scenario.now_us)).state
+        assert scenario.state == fresh
