@@ -1,11 +1,12 @@
 """The whole audit: seals against records, and the chain of evidence within the log, in one pass over each partition."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.envelope import Event
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.seals import SealedSegment
@@ -133,10 +134,14 @@ class Audit:
     @staticmethod
     def _after(record: Record, codec: Codec, configuration: Configuration) -> Configuration:
         """The configuration in force after an activation; one that does not count changes nothing."""
-        with contextlib.suppress(ContractError):
-            outcome = check_activation(record, codec.decode(record.value), configuration)
-            return outcome if isinstance(outcome, Configuration) else configuration
-        return configuration
+        try:
+            event: Event[Any] = codec.decode(record.value)
+        except ContractError:
+            return configuration
+        if not isinstance(event.payload, ConfigurationActivated):
+            return configuration
+        outcome = check_activation(record, event, configuration)
+        return outcome if isinstance(outcome, Configuration) else configuration
 
     # -- one partition -----------------------------------------------------------------------------------------------
 

@@ -9,13 +9,15 @@ differs is altered or, when it stands in another one's place, swapped; what does
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from autopilot.schemas.envelope import Position
 from autopilot.streams.audit.findings import Finding, Kind
 from autopilot.streams.seals import Partition, Row
 
 Pair = tuple[int, int]
+_MOST_ISLANDS = 2_000
+"""Finding common runs takes time that grows with the number of differences; beyond so many it is not tried."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,17 @@ def differences(
     `standing` may go on after the sealed range, which ends at `sealed_until`: what only follows is no finding. With
     `is_tail` nothing is sealed after `sealed`, so a difference up to its end is a rewritten tail.
     """
-    candidates = [_by_offset(sealed, standing, sealed_until), _by_rank(sealed, standing), _by_runs(sealed, standing)]
+    candidates = [_by_offset(sealed, standing, sealed_until), _by_rank(sealed, standing)]
+    if _islands(candidates[0], sealed, standing) <= _MOST_ISLANDS:
+        candidates.append(_by_runs(sealed, standing))
     best = min(candidates, key=lambda alignment: alignment.unexplained(sealed, standing))
     return sorted(_Judge(partition, sealed, standing, best).findings(is_tail), key=lambda f: f.position)
+
+
+def _islands(alignment: _Alignment, sealed: Sequence[Row], standing: Sequence[Row]) -> int:
+    """How many separate runs of pairs differ. A shift is one; many are changes in place, which need no runs."""
+    differs = [sealed[i].body != standing[j].body for i, j in alignment.pairs]
+    return sum(wrong and not before for before, wrong in pairwise([False, *differs]))
 
 
 def _by_offset(sealed: Sequence[Row], standing: Sequence[Row], sealed_until: int) -> _Alignment:

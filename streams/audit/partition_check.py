@@ -1,7 +1,7 @@
 """The records of one partition held against its sealed segments, in one pass. Pure.
 
-While segments hold, nothing of them is kept. From the first one that does not, rows are kept until a later segment
-holds again (then the difference lies between) or until the end (then the partition was shifted or rewritten).
+Of segments that hold nothing is kept. Those that do not are kept to the end and compared together, because what is
+missing in one may stand in another.
 """
 
 from collections import deque
@@ -17,11 +17,12 @@ from autopilot.streams.seals import SHORT, Partition, Row, SealError, WholeRecor
 
 @dataclass
 class _Doubt:
-    """What was sealed and what stands, from the first segment that does not hold."""
+    """What was sealed and what stands, of all segments that do not hold. `until` is where the last of them ends."""
 
     sealed: list[Row] = field(default_factory=list)
     standing: list[Row] = field(default_factory=list)
     until: int = 0
+    is_tail: bool = False
 
 
 @dataclass
@@ -49,7 +50,7 @@ class PartitionCheck:
         self._todo = deque(segment for segment in segments if segment.next_offset > start)
         self._expire()
         self._rows: list[Row] = []
-        self._doubt: _Doubt | None = None
+        self._doubt = _Doubt()
         self._unsealed: list[_Unsealed] = []
         self.verified = 0
         """Records that stand as they were sealed, so far."""
@@ -76,7 +77,7 @@ class PartitionCheck:
         """Everything that was found, in the order of offsets."""
         while self._todo:
             self._close()
-        self._settle(is_tail=True)
+        self._settle()
         self._findings += [self._unsealed_finding(gap) for gap in self._unsealed]
         return sorted(self._findings, key=lambda finding: finding.position)
 
@@ -101,7 +102,7 @@ class PartitionCheck:
         whole = segment.first_offset >= self._low
         if whole and holds(segment, rows):
             self.verified += len(rows)
-            self._settle(is_tail=False)
+            self._doubt.is_tail = False
             return
         try:
             sealed = [row for row in sealed_rows(segment) if row.offset >= self._low]
@@ -109,31 +110,25 @@ class PartitionCheck:
             self._broken(segment, str(error))
             return
         standing = [_short(row) for row in rows]
-        if sealed == standing and self._doubt is None:
+        if sealed == standing:
             if whole:
                 self._broken(segment, "the digest does not hold, yet every record's short digest does")
             self.verified += 0 if whole else len(rows)
             return
-        doubt = self._doubt = self._doubt or _Doubt()
-        doubt.sealed += sealed
-        doubt.standing += standing
-        doubt.until = segment.next_offset
+        self._doubt.sealed += sealed
+        self._doubt.standing += standing
+        self._doubt.until = segment.next_offset
+        self._doubt.is_tail = True
 
-    def _settle(self, *, is_tail: bool) -> None:
-        """Says what the doubt comes down to, if there is one."""
-        doubt, self._doubt = self._doubt, None
-        if doubt is None:
+    def _settle(self) -> None:
+        """Says what the doubt comes down to, if there is any."""
+        doubt = self._doubt
+        if not doubt.until:
             return
-        found = differences(self._partition, doubt.sealed, doubt.standing, doubt.until, is_tail=is_tail)
-        if not found:
-            found = [self._somewhere(doubt)]
+        found = differences(self._partition, doubt.sealed, doubt.standing, doubt.until, is_tail=doubt.is_tail)
         self._findings += found
         wrong = sum(f.records for f in found if f.kind not in (Kind.INSERTED, Kind.MOVED, Kind.RESTAMPED))
         self.verified += max(0, len(doubt.sealed) - wrong)
-
-    def _somewhere(self, doubt: _Doubt) -> Finding:
-        detail = "the segment's digest does not hold, but no single record could be told"
-        return Finding(Kind.ALTERED, self._at(doubt.sealed[0].offset), detail, doubt.until - 1, len(doubt.sealed))
 
     def _broken(self, segment: SealedSegment, why: str) -> None:
         detail = f"the segment of offsets {segment.first_offset} to {segment.next_offset - 1}: {why}"
@@ -145,7 +140,7 @@ class PartitionCheck:
 
     def _note_unsealed(self, row: Row) -> None:
         ahead = not self._todo
-        if ahead and self._doubt is not None:
+        if ahead and self._doubt.is_tail:
             self._doubt.standing.append(_short(row))
         if (
             self._unsealed
