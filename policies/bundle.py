@@ -6,7 +6,7 @@ errors that point at the line, is `autopilot.policies.bundle_file`'s. `docs/poli
 
 from enum import StrEnum
 from string import Formatter
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
@@ -199,8 +199,3 @@ def filled(text: str, values: dict[str, Value]) -> str:
 
 DOCUMENT_KINDS: Final[dict[str, type[Written]]] = {**KINDS, "PolicyBundle": PolicyBundle}
 """Every kind of document that may be applied, with its model."""
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a bundle (draft 2020-12), for editors."""
-    return PolicyBundle.model_json_schema()

@@ -65,7 +65,8 @@ class World:
         self.qualities[service] = event.quality
         signal = self.signals.get(event.signal_id)
         if signal is not None:
-            self.signals[event.signal_id] = replace(signal, severity=event.severity.value, burn_milli=_burn(event.windows))
+            severity, burn_milli = event.severity.value, _burn(event.windows)
+            self.signals[event.signal_id] = replace(signal, severity=severity, burn_milli=burn_milli)
 
     def cleared(self, service: str, event: SignalCleared) -> None:
         """A signal ended."""
