@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 
 from autopilot.agents.observer.cells import Ring
-from autopilot.agents.observer.indicators import SHORT_WINDOW_BUCKETS, AlertRings, ObjectivePlan
+from autopilot.agents.observer.indicators import AlertRings, ObjectivePlan
 from autopilot.agents.observer.state import ServiceState
 from autopilot.schemas.configuration import BurnAlert
 from autopilot.schemas.events.observer import BurnWindow
@@ -115,11 +115,9 @@ def may_fire(service: ServiceState, now_us: int) -> set[int]:
     gate = service.plan.gate
     if gate is None:
         return set()
-    back = np.arange(SHORT_WINDOW_BUCKETS)
-    bucket = (head_us(service, now_us) // gate.width_us)[:, None] - back
-    cell = gate.offset[:, None] + bucket % gate.size[:, None]
-    cells = service.cells
-    used = (cells.epoch[cell] == bucket) & (back < gate.buckets[:, None])
+    cells, bucket = service.cells, head_us(service, now_us) // gate.width_us - gate.back
+    cell = gate.offset + bucket % gate.size
+    used = (cells.epoch[cell] == bucket) & gate.counted
     value, total = (cells.value[cell] * used).sum(axis=1), (cells.weight[cell] * used).sum(axis=1)
     bad = np.where(gate.counts_good, total - value, value)
     return set(gate.objective[(bad > 0) & (bad * ROUNDED_UP >= total * gate.fires_at)].tolist())

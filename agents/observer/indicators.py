@@ -100,13 +100,14 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The short windows of all alerts as columns: what is looked at first, in one step for the whole service."""
+    """The short windows of all alerts, a row each: what is looked at first, in one step for the whole service."""
 
     objective: Ints
     offset: Ints
     width_us: Ints
     size: Ints
-    buckets: Ints
+    back: Ints
+    counted: Flags
     counts_good: Flags
     fires_at: Floats
     """Threshold times the share that the objective allows: bad events times 10^7 against all events times this."""
@@ -171,12 +172,15 @@ def make_gate(objectives: list[ObjectivePlan]) -> Gate | None:
     ]
     if not rows:
         return None
+    buckets = [[-(-alert.short_window_ms * 1000 // ring.width_us)] for _, ring, alert, _ in rows]
+    back = np.arange(SHORT_WINDOW_BUCKETS)
     return Gate(
         np.array([number for number, _, _, _ in rows], np.int64),
-        np.array([ring.offset for _, ring, _, _ in rows], np.int64),
-        np.array([ring.width_us for _, ring, _, _ in rows], np.int64),
-        np.array([ring.size for _, ring, _, _ in rows], np.int64),
-        np.array([-(-alert.short_window_ms * 1000 // ring.width_us) for _, ring, alert, _ in rows], np.int64),
+        np.array([[ring.offset] for _, ring, _, _ in rows], np.int64),
+        np.array([[ring.width_us] for _, ring, _, _ in rows], np.int64),
+        np.array([[ring.size] for _, ring, _, _ in rows], np.int64),
+        back,
+        back < np.array(buckets, np.int64),
         np.array([plan.counts_good for _, _, _, plan in rows], np.bool_),
         np.array([alert.burn_rate_milli * (10_000 - plan.objective.objective_bp) for _, _, alert, plan in rows], float),
     )
