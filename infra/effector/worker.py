@@ -34,7 +34,7 @@ GROUP = "effector"
 THREADS = 8
 MAX_BATCH = 500
 IDLE_POLL_S = 0.05
-BUSY_POLL_S = 0.005
+BUSY_POLL_S = 0.002
 END_TIMEOUT_S = 30.0
 DRAIN_S = 20.0
 """How long a stopping effector waits for the acts that are under way; what takes longer is taken up at the start."""
@@ -128,9 +128,9 @@ class EffectorWorker:
         for number in sorted(self._owned):
             self._snapshot(number, consumer)
 
-    def _read(self, consumer: Consumer) -> None:
-        """Reads and folds whatever is there."""
-        first = consumer.poll(BUSY_POLL_S if self._jobs.under_way else IDLE_POLL_S)
+    def _read(self, consumer: Consumer, *, busy: bool = False) -> None:
+        """Reads and folds whatever is there, waiting for it only briefly when there is something else to do."""
+        first = consumer.poll(BUSY_POLL_S if busy or self._jobs.under_way else IDLE_POLL_S)
         if first is None:
             return
         by_partition: dict[int, list[Record]] = {}
@@ -198,7 +198,7 @@ class EffectorWorker:
                 return True
             if time.monotonic() > until:
                 raise UnreachableError(f"partition {number} could not be read to its end within {END_TIMEOUT_S:.0f} s")
-            self._read(consumer)
+            self._read(consumer, busy=True)
         return False
 
     # -- writing -----------------------------------------------------------------------------------------------------
