@@ -7,6 +7,7 @@ from autopilot.agents.planner.incident import INCIDENT, Incident, Phase, Trigger
 from autopilot.agents.planner.planning import hand_over, plan, tried, withdraw
 from autopilot.agents.planner.remedies import attempt_key
 from autopilot.agents.planner.state import Turn
+from autopilot.schemas.configuration import Role
 from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionFailed,
@@ -23,7 +24,7 @@ REMEDY = "remedy"
 def authorized(turn: Turn, payload: PlanAuthorized) -> None:
     """From here on the plan is not withdrawn. An authorisation without the policy's signature is none."""
     incident = _planned(turn, payload.decision.incident_id, payload.decision.plan_id, Trigger.PLAN_AUTHORIZED)
-    if incident is not None and turn.recorded.signed_by in turn.view.authorisers:
+    if incident is not None and turn.state.authority.has(turn.recorded.signed_by, Role.POLICY):
         turn.move(incident, Trigger.PLAN_AUTHORIZED, deadline_us=_deadline_us(turn, incident))
 
 
@@ -31,7 +32,7 @@ def denied(turn: Turn, payload: PlanDenied) -> None:
     """The next remedy is tried in place of the denied one."""
     incident = _planned(turn, payload.decision.incident_id, payload.decision.plan_id, Trigger.PLAN_DENIED)
     if incident is not None:
-        _next(turn, tried(incident, f"denied: {payload.reason}"), Trigger.PLAN_DENIED)
+        _next(turn, _tried(turn, incident, f"denied: {payload.reason}"), Trigger.PLAN_DENIED)
 
 
 def started(turn: Turn, payload: ExecutionStarted) -> None:
@@ -55,7 +56,7 @@ def failed(turn: Turn, payload: ExecutionFailed) -> None:
     incident = _planned(turn, payload.incident_id, payload.plan_id, Trigger.EXECUTION_FAILED)
     if incident is None:
         return
-    incident = tried(incident, f"its execution failed: {payload.reason}")
+    incident = _tried(turn, incident, f"its execution failed: {payload.reason}")
     harmless = incident.phase == Phase.ROLLING_BACK and incident.plan is not None and incident.plan.leaves_nothing
     if payload.needs_person and not harmless:
         hand_over(turn, incident, Trigger.EXECUTION_FAILED, f"its target needs a person: {payload.reason}")
@@ -67,7 +68,8 @@ def rolled_back(turn: Turn, payload: ExecutionRolledBack) -> None:
     """What was done is undone: the next remedy is tried."""
     incident = _planned(turn, payload.incident_id, payload.plan_id, Trigger.EXECUTION_ROLLED_BACK)
     if incident is not None:
-        _next(turn, tried(incident, f"rolled back: {payload.reason}"), Trigger.EXECUTION_ROLLED_BACK)
+        incident = _tried(turn, incident, f"rolled back: {payload.reason}")
+        _next(turn, incident, Trigger.EXECUTION_ROLLED_BACK)
 
 
 def verified(turn: Turn, payload: OutcomeVerified) -> None:
@@ -127,6 +129,11 @@ def _planned(turn: Turn, incident_id: str, plan_id: str, trigger: Trigger) -> In
     if incident is None or incident.plan is None or incident.plan.plan_id != plan_id:
         return None
     return incident if INCIDENT.accepts(incident.phase, trigger) else None
+
+
+def _tried(turn: Turn, incident: Incident, what_came_of_it: str) -> Incident:
+    """What a halt has stopped was not really tried, and may be once the domain is released."""
+    return incident if turn.halted(incident) else tried(incident, what_came_of_it)
 
 
 def _next(turn: Turn, incident: Incident, trigger: Trigger) -> None:

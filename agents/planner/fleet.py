@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from autopilot.schemas.configuration import Configuration, Remedy, Role, Service, canonical
+from autopilot.schemas.configuration import Configuration, Remedy, Service, canonical
 from autopilot.schemas.identity import digest_of
 
-KINDS = ("Fleet", "RemedyCatalogue", "ServiceLevelObjectives", "Signers")
+KINDS = ("Fleet", "RemedyCatalogue", "ServiceLevelObjectives")
 """Kinds of documents that the planner keeps in its state."""
 
 
@@ -22,8 +22,6 @@ class FleetView:
     """Each remedy with the digest of its definition, by name; of two of one name the first counts."""
     objectives: Mapping[str, tuple[str, ...]]
     """Service -> names of its objectives."""
-    authorisers: frozenset[str]
-    """Principals whose signature authorises plans."""
 
     def related(self, service: str) -> list[str]:
         """The services that this one depends on or that depend on it, in its own domain, by name."""
@@ -60,7 +58,6 @@ def view_of(configuration: Configuration) -> FleetView:
         reached_by={name: frozenset(others) for name, others in reached_by.items()},
         remedies=tuple(_digested(configuration.remedies())),
         objectives=objectives,
-        authorisers=frozenset(p.name for p in configuration.signers() if Role.POLICY in p.roles),
     )
 
 

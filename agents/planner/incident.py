@@ -145,6 +145,8 @@ class Incident:
     starts: dict[str, int] = field(default_factory=dict)
     """Latest signal start of every service that it ever had a signal of."""
     plan: OpenPlan | None = None
+    waits_for: str = ""
+    """The incident that it waits for, while it does."""
     plans: int = 0
     tried: dict[str, str] = field(default_factory=dict)
     """`remedy@service` -> what came of it, for each that is not to be tried again."""

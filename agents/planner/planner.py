@@ -5,7 +5,8 @@ no two plans hold one target at the same time, that lost telemetry never leads t
 from the log alone: the catalogue, the outcomes so far and the state of the targets as the effector observed them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -28,7 +29,7 @@ from autopilot.schemas.events.executor import (
     ExecutionStarted,
 )
 from autopilot.schemas.events.observer import SignalCleared, SignalRaised, SignalUpdated
-from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.policy import PlanAuthorized, PlanDenied
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
@@ -40,7 +41,7 @@ KEPT_VIEWS = 8
 
 def _configured(turn: Turn, payload: ConfigurationActivated) -> None:
     """Takes over what the planner needs of the documents, and looks again where nothing was found before."""
-    del payload  # the agent folded it before the turn, so that the turn already sees the new view
+    turn.state.authority.activate(payload)
     known = {remedy.name for remedy, _ in turn.view.remedies}
     used = turn.state.used_at_us
     turn.state.used_at_us = {key: at for key, at in used.items() if key.partition("@")[0] in known}
@@ -71,9 +72,22 @@ def _ticked(turn: Turn, payload: Tick) -> None:
         elif incident.phase == Phase.DECIDING:
             _expire(turn, incident)
         elif incident.deadline_us and turn.now_us >= incident.deadline_us:
-            hand_over(turn, tried(incident, "stalled"), Trigger.STALLED, _stall_reason(incident))
+            _stall(turn, incident)
         elif incident.retry_at_us and turn.now_us >= incident.retry_at_us:
             reconsider(turn, incident)
+
+
+def _halted(turn: Turn, payload: Halt) -> None:
+    """Nothing is proposed in a halted domain. An order that does not count is refused by those who act on it."""
+    del payload
+    turn.state.authority.halt(turn.recorded)
+
+
+def _resumed(turn: Turn, payload: Resume) -> None:
+    """Looks again wherever the halt was in the way."""
+    del payload
+    turn.state.authority.resume(turn.recorded)
+    _reconsider_each(turn, turn.state.incidents.values())
 
 
 def _expire(turn: Turn, incident: Incident) -> None:
@@ -83,13 +97,22 @@ def _expire(turn: Turn, incident: Incident) -> None:
     plan(turn, withdraw(turn, incident, "nothing was decided before it expired"))
 
 
+def _stall(turn: Turn, incident: Incident) -> None:
+    """Leaves to a person what has lasted too long; a halted execution may take as long as the halt."""
+    if turn.halted(incident):
+        margin_us = turn.limits.stall_margin_ms * 1000
+        turn.keep(replace(incident, deadline_us=turn.now_us + margin_us))
+    else:
+        hand_over(turn, tried(incident, "stalled"), Trigger.STALLED, _stall_reason(incident))
+
+
 def _stall_reason(incident: Incident) -> str:
     if incident.phase == Phase.VERIFIED:
         return "a remedy was verified, and yet signals stay raised"
     return f"nothing was heard of the plan for too long while it was {incident.phase}"
 
 
-def _reconsider_each(turn: Turn, incidents: Sequence[Incident] | Any) -> None:
+def _reconsider_each(turn: Turn, incidents: Iterable[Incident]) -> None:
     for incident in list(incidents):
         if incident.phase == Phase.ESCALATED:
             reconsider(turn, incident)
@@ -100,6 +123,8 @@ _Handler = Callable[[Turn, Any], None]
 HANDLERS: dict[type[Payload], _Handler] = {
     Tick: _ticked,
     ConfigurationActivated: _configured,
+    Halt: _halted,
+    Resume: _resumed,
     TargetObserved: _observed,
     SignalRaised: signals.raised,
     SignalUpdated: signals.updated,
@@ -164,6 +189,7 @@ def _take_over(state: PlannerState, payload: ConfigurationActivated) -> None:
 
 
 def _wake(turn: Turn) -> None:
-    """Lets the incidents that wait look again, in the order in which they began to."""
-    for incident_id in list(turn.state.waiting):
-        reconsider(turn, turn.state.incidents[incident_id])
+    """Lets the incidents that waited for what was let go of look again, in the order in which they began to wait."""
+    for blocker in dict.fromkeys(turn.released):
+        for incident_id in list(turn.state.waiting.get(blocker, ())):
+            reconsider(turn, turn.state.incidents[incident_id])

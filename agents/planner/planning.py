@@ -32,15 +32,16 @@ def plan(turn: Turn, incident: Incident) -> None:
     if obstacle is not None or service is None:
         say_no_plan(turn, incident, suspect, obstacle or "")
         return
-    if _dependency_under_treatment(turn, incident, suspect):
-        turn.move(incident, Trigger.HELD)
+    blocker = _treating_a_dependency(turn, incident, suspect)
+    if blocker:
+        turn.wait(incident, blocker)
         return
     choice = _search(turn, incident, service)
     if not choice.ranked:
         turn.keep(incident := replace(incident, retry_at_us=choice.retry_at_us))
         say_no_plan(turn, incident, suspect, "no remedy applies", choice.rejected)
-    elif any(turn.state.holders.get(target) for target in choice.ranked[0].targets):
-        turn.move(incident, Trigger.HELD)
+    elif holders := [turn.state.holders[t] for t in choice.ranked[0].targets if t in turn.state.holders]:
+        turn.wait(incident, holders[0])
     else:
         _propose(turn, incident, suspect, choice)
 
@@ -106,21 +107,23 @@ def _obstacle(turn: Turn, incident: Incident, suspect: str, service: Service | N
         return f"`{suspect}` is only observed: its autonomy is `observe`"
     if len(incident.tried) >= turn.limits.attempts:
         return f"{len(incident.tried)} remedies were tried without success"
+    if turn.halted(incident):
+        return f"`{incident.domain}` is halted: nothing may begin until it is resumed"
     if incident.plans >= turn.limits.plans:
         return f"{incident.plans} plans were made without success"
     return None
 
 
-def _dependency_under_treatment(turn: Turn, incident: Incident, suspect: str) -> bool:
-    """Whether another incident acts on something that the suspect depends on: that may be all that is needed."""
+def _treating_a_dependency(turn: Turn, incident: Incident, suspect: str) -> str:
+    """Another incident that acts on something that the suspect depends on: its end may be all that is needed."""
     for name in sorted(turn.view.reaches.get(suspect, ())):
         for other_id in turn.state.of_service.get(name, ()):
             other = turn.state.incidents[other_id]
             if other_id == incident.incident_id or other.domain != incident.domain or other.plan is None:
                 continue
             if other.phase in ACTING and other.plan.service == name:
-                return True
-    return False
+                return other_id
+    return ""
 
 
 def _search(turn: Turn, incident: Incident, service: Service) -> Choice:

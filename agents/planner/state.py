@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from autopilot.agents.authority import Authority
 from autopilot.agents.planner.confidence import Tally
 from autopilot.agents.planner.fleet import FleetView
 from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, Phase, Signal, Trigger
@@ -43,6 +44,7 @@ class PlannerState:
     now_us: int = 0
     configuration: Configuration = field(default_factory=Configuration)
     revision: str = ""
+    authority: Authority = field(default_factory=Authority)
     targets: dict[str, Target] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     of_service: dict[str, list[str]] = field(default_factory=dict)
@@ -52,7 +54,8 @@ class PlannerState:
     """Raised signals of no incident, because they only inform."""
     holders: dict[str, str] = field(default_factory=dict)
     """Target -> the incident whose plan holds it."""
-    waiting: list[str] = field(default_factory=list)
+    waiting: dict[str, list[str]] = field(default_factory=dict)
+    """Incident -> those that wait for it, in the order in which they began to."""
     tallies: dict[str, Tally] = field(default_factory=dict)
     used_at_us: dict[str, int] = field(default_factory=dict)
 
@@ -66,12 +69,17 @@ class Turn:
     limits: Limits
     recorded: Recorded[Any]
     out: list[Output] = field(default_factory=list)
-    released: bool = False
+    released: list[str] = field(default_factory=list)
+    """Incidents that let go of their targets in this turn."""
 
     @property
     def now_us(self) -> int:
         """The present: the last tick, or the event's own time before there was one."""
         return self.state.now_us or self.recorded.envelope.occurred_at_us
+
+    def halted(self, incident: Incident) -> bool:
+        """Whether nothing new may begin in the incident's domain."""
+        return self.state.authority.halted(incident.domain)
 
     def say(self, payload: Payload, incident: Incident, service: str) -> None:
         """Has `payload` recorded for the incident."""
@@ -86,14 +94,17 @@ class Turn:
         """The incident after `trigger`; one that no longer acts lets go of its plan. Raises as `Lifecycle.after`."""
         phase = INCIDENT.after(incident.phase, trigger)
         if incident.phase == Phase.WAITING:
-            self.state.waiting.remove(incident.incident_id)
-        if phase == Phase.WAITING:
-            self.state.waiting.append(incident.incident_id)
+            self._wait_no_longer(incident)
         if phase not in ACTING:
             self._release(incident)
             changes.setdefault("plan", None)
         changes.setdefault("deadline_us", 0)
         return self.keep(replace(incident, phase=phase, **changes))
+
+    def wait(self, incident: Incident, blocker: str) -> None:
+        """Lets the incident wait until the incident `blocker` lets go of its targets."""
+        self.state.waiting.setdefault(blocker, []).append(incident.incident_id)
+        self.move(incident, Trigger.HELD, waits_for=blocker)
 
     def hold(self, incident: Incident, targets: Iterable[str]) -> None:
         """Lets the incident's plan hold the targets."""
@@ -117,4 +128,10 @@ class Turn:
         for target in incident.plan.targets if incident.plan else ():
             if self.state.holders.get(target) == incident.incident_id:
                 del self.state.holders[target]
-                self.released = True
+                self.released.append(incident.incident_id)
+
+    def _wait_no_longer(self, incident: Incident) -> None:
+        waiters = self.state.waiting[incident.waits_for]
+        waiters.remove(incident.incident_id)
+        if not waiters:
+            del self.state.waiting[incident.waits_for]

@@ -98,8 +98,9 @@ def check(state: PlannerState) -> None:
             held[target] = incident.incident_id
         assert len(incident.tried) <= 4
     assert held == state.holders
-    waiting = [one.incident_id for one in state.incidents.values() if one.phase is Phase.WAITING]
-    assert sorted(state.waiting) == sorted(waiting)
+    waiting = {one.incident_id: one.waits_for for one in state.incidents.values() if one.phase is Phase.WAITING}
+    assert {waiter: blocker for blocker, waiters in state.waiting.items() for waiter in waiters} == waiting
+    assert all(state.incidents[blocker].phase in ACTING for blocker in state.waiting)
     assert set(state.of_signal.values()) <= set(state.incidents)
     assert {i for ids in state.of_service.values() for i in ids} == set(state.incidents)
 
@@ -125,7 +126,7 @@ def test_every_incident_is_answered_and_ends_at_most_once(history: list[tuple[st
     assert len(set(closed)) == len(closed)
     assert set(opened) - set(closed) == set(played.scenario.state.incidents)
     answered = {p.incident_id for p in played.said if isinstance(p, PlanProposed | NoPlanFound)}
-    assert set(opened) - answered <= set(closed) | set(played.scenario.state.waiting)
+    assert set(opened) - answered <= set(closed) | {w for ws in played.scenario.state.waiting.values() for w in ws}
 
 
 @settings(max_examples=60, deadline=None)

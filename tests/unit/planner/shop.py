@@ -48,6 +48,7 @@ from autopilot.schemas.signing import SigningKey
 
 POLICY = SigningKey.from_bytes("policy", b"p" * 32)
 ADA = SigningKey.from_bytes("ada", b"a" * 32)
+BOB = SigningKey.from_bytes("bob", b"b" * 32)
 GOOD = Quality(freshness_bp=10_000, completeness_bp=10_000, validity_bp=10_000, order_bp=10_000)
 
 
@@ -129,6 +130,7 @@ def documents(services: tuple[Service, ...] = SERVICES, remedies: tuple[Remedy, 
     signers = [
         Principal(name="policy", public_key=POLICY.public_key, roles=[Role.POLICY]),
         Principal(name="ada", public_key=ADA.public_key, roles=[Role.ADMINISTRATOR]),
+        Principal(name="bob", public_key=BOB.public_key, roles=[Role.OPERATOR]),
     ]
     written = (
         Fleet(name="fleet", domains=domains, services=list(services)),

@@ -15,12 +15,13 @@ from planner.shop import (
     raised,
     service,
 )
-from scenario import Scenario, given
+from scenario import Said, Scenario, given
 
 from autopilot.agents.planner import Limits, Planner
 from autopilot.schemas.configuration import TargetRef
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack
+from autopilot.schemas.events.people import Halt, Resume
 from autopilot.schemas.events.planner import (
     IncidentClosed,
     IncidentOpened,
@@ -224,3 +225,40 @@ def test_lost_telemetry_of_another_incident_disturbs_no_execution() -> None:
     plan = plan_of(scenario)
     scenario.events(*execution(plan), lost("cart")).when(OutcomeVerified(outcome=outcome(plan))).then_nothing()
     assert scenario.when(cleared("cart")).only(IncidentClosed).resolution == "remediated"
+
+
+def halt(by: str = "ada") -> Said:
+    return Said(Halt(scope="shop", ordered_by=by, reason="r"), signed_by=by)
+
+
+RESUME = Said(Resume(scope="shop", ordered_by="bob", reason="r"), signed_by="bob")
+
+
+def test_nothing_is_proposed_in_a_halted_domain_until_it_is_resumed() -> None:
+    scenario = given(Planner(), documents(), *all_observed(), halt()).when(raised("cart"))
+    scenario.then(IncidentOpened, NoPlanFound)
+    assert scenario.only(NoPlanFound).reason == "`shop` is halted: nothing may begin until it is resumed"
+    scenario.when(RESUME).then(PlanProposed)
+
+
+def test_a_halt_by_someone_who_may_not_halts_nothing() -> None:
+    given(Planner(), documents(), *all_observed(), halt("policy")).when(raised("cart")).then(
+        IncidentOpened, PlanProposed
+    )
+
+
+def test_what_a_halt_stopped_was_not_tried() -> None:
+    scenario = shop()
+    plan = plan_of(scenario)
+    scenario.events(halt()).when(denied(plan)).then(NoPlanFound)
+    assert plan_of(scenario.when(RESUME).then(PlanProposed)).remedy == plan.remedy
+    plan = plan_of(scenario)
+    scenario.events(authorized(plan), halt()).when(failed(plan)).then(NoPlanFound)
+    assert plan_of(scenario.when(RESUME).then(PlanProposed)).remedy == plan.remedy
+
+
+def test_a_halted_execution_does_not_stall() -> None:
+    scenario = shop()
+    plan = plan_of(scenario)
+    scenario.events(authorized(plan), halt()).after(seconds=36_000, step_seconds=60).then_nothing()
+    scenario.events(RESUME).after(seconds=601).then(NoPlanFound)
