@@ -149,7 +149,7 @@ class _Session:
 
     def _take(self, consumer: Consumer) -> None:
         taken: dict[Partition, list[WholeRecord]] = {}
-        for message in consumer.consume(_BATCH, timeout=_POLL_S):
+        for message in consumer.consume(min(_BATCH, self._options.every_records), timeout=_POLL_S):
             error = message.error()
             if error is not None:
                 raise_for(error)

@@ -107,8 +107,7 @@ def _link(seal: Seal, segments: dict[Partition, list[SealedSegment]]) -> Iterato
         if segment.previous_chain != chain or segment.first_offset < end:
             detail = f"seal {seal.content.sequence}: {partition} does not follow on what was sealed of it before"
             yield at(Kind.SEAL_MISSING, seal.record.position, detail)
-        if segment.next_offset > segment.first_offset:
-            known.append(segment)
+        known.append(segment)
 
 
 def _short_key(public_key: str) -> str:

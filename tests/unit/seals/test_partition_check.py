@@ -5,7 +5,7 @@ from seals.sealing import LOG, check, places, records, renumbered, sealed
 
 from autopilot.streams.audit.findings import Kind
 from autopilot.streams.audit.partition_check import PartitionCheck
-from autopilot.streams.seals import WholeRecord
+from autopilot.streams.seals import WholeRecord, follows
 
 FOREIGN = WholeRecord(0, 1_010, b"key-1", b"foreign", ())
 A = records(100)
@@ -132,6 +132,12 @@ def test_a_range_that_was_never_sealed_is_said_to_be_so() -> None:
     findings = check([SEGMENTS[0], *SEGMENTS[2:]], A)
     assert {finding.kind for finding in findings} == {Kind.UNSEALED}
     assert sum(finding.records for finding in findings) == 20
+
+
+def test_empty_segments_change_nothing() -> None:
+    empty, after = follows(SEGMENTS[0]).cut()
+    after.add(A[20:40])
+    assert check([SEGMENTS[0], empty, after.cut()[0]], A[:40]) == []
 
 
 def test_a_second_body_with_the_same_short_digest_is_found_by_the_segment() -> None:
