@@ -137,7 +137,7 @@ REGISTRY_HOSTS = re.compile(
         )
     )
 )  # fmt: skip
-MACHINE_PATHS = re.compile("|".join(("/" + "work/", "/" + "root/", "/" + "opt/wheels", "/home" + "/[a-z]")))
+MACHINE_PATHS = re.compile("|".join(("/" + "work/", "/" + "root/", "/" + "opt/wheels", re.escape(f"{ROOT}/"))))
 
 
 def test_nothing_names_a_registry_host_or_a_path_of_one_machine() -> None:
