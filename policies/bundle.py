@@ -5,6 +5,7 @@ errors that point at the line, is `autopilot.policies.bundle_file`'s. `docs/poli
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from string import Formatter
 from typing import Annotated, Final, Literal
 
@@ -186,10 +187,15 @@ def placeholders(text: str) -> list[str]:
         raise ValueError(f"`{text}`: {error}; write {{{{ and }}}} for braces") from None
 
 
+@lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[tuple[str, str | None], ...]:
+    return tuple((literal, name) for literal, name, _, _ in Formatter().parse(text))
+
+
 def filled(text: str, values: dict[str, Value]) -> str:
     """`text` with the values in the place of their names; bools as CEL writes them."""
     parts: list[str] = []
-    for literal, name, _, _ in Formatter().parse(text):
+    for literal, name in _split(text):
         parts.append(literal)
         if name is not None:
             value = values[name]

@@ -1,6 +1,7 @@
 """The static check, the inline tests, and the shipped bundles under both."""
 
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,8 @@ def test_the_examples_of_the_documentation_do_what_they_say() -> None:
     content = yaml.safe_load(whole)
     content["rules"] += [rule for example in rules for rule in yaml.safe_load(example)]
     assert len(parse_bundle(yaml.safe_dump(content), "docs").bundle.rules) == 3 + 5
+
+
+def test_the_default_bundle_is_part_of_the_package() -> None:
+    packaged = resources.files("autopilot.policies") / "bundles" / "default.yaml"
+    assert packaged.read_text(encoding="utf-8") == SHIPPED[0].read_text(encoding="utf-8")
