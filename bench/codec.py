@@ -6,7 +6,6 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event
 from autopilot.schemas.registry import BundledRegistry
-
 from bench.measure import Figure, print_figures, rate
 from bench.samples import all_events
 

@@ -5,6 +5,8 @@ import sys
 import threading
 from dataclasses import dataclass, field
 
+from pydantic import TypeAdapter
+
 from autopilot.agents.agent import FoldingAgent
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
@@ -12,7 +14,6 @@ from autopilot.schemas.events.planner import NoPlanFound
 from autopilot.schemas.events.telemetry import TelemetryBatch
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.worker import AgentWorker, WorkerOptions
-from pydantic import TypeAdapter
 
 
 @dataclass

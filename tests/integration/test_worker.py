@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Recorded
 from autopilot.schemas.events.planner import NoPlanFound

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+
 from autopilot.agents.agent import FoldingAgent
 from autopilot.schemas.configuration import Domain, Fleet, Principal, Role, Service, Signers, document
 from autopilot.schemas.contract import Topic
@@ -14,7 +16,6 @@ from autopilot.schemas.events.runtime import AgentFaulted, DeadLettered, Tick
 from autopilot.schemas.events.telemetry import TelemetryBatch
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.in_process import InProcess
-from pydantic import TypeAdapter
 
 ADA = SigningKey.from_bytes("ada", b"a" * 32)
 BOB = SigningKey.from_bytes("bob", b"b" * 32)

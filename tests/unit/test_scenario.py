@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+from scenario import START_US, given
+
 from autopilot.agents.agent import FoldingAgent
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
 from autopilot.schemas.events.people import Halt
 from autopilot.schemas.events.runtime import Tick
-from pydantic import TypeAdapter
-from scenario import START_US, given
 
 
 @dataclass
