@@ -132,8 +132,9 @@ def _planned(turn: Turn, incident_id: str, plan_id: str, trigger: Trigger) -> In
 
 
 def _tried(turn: Turn, incident: Incident, what_came_of_it: str) -> Incident:
-    """What a halt has stopped was not really tried, and may be once the domain is released."""
-    return incident if turn.halted(incident) else tried(incident, what_came_of_it)
+    """What a halt or lost telemetry has stopped was not really tried, and may be once that is over."""
+    blind = incident.plan is not None and turn.blind(incident.plan.service)
+    return incident if blind or turn.halted(incident) else tried(incident, what_came_of_it)
 
 
 def _next(turn: Turn, incident: Incident, trigger: Trigger) -> None:

@@ -109,6 +109,8 @@ def _obstacle(turn: Turn, incident: Incident, suspect: str, service: Service | N
         return f"{len(incident.tried)} remedies were tried without success"
     if turn.halted(incident):
         return f"`{incident.domain}` is halted: nothing may begin until it is resumed"
+    if turn.blind(suspect):
+        return f"the telemetry of `{suspect}` is lost: what is not seen is not acted on"
     if incident.plans >= turn.limits.plans:
         return f"{incident.plans} plans were made without success"
     return None

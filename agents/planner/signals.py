@@ -60,10 +60,25 @@ def cleared(turn: Turn, payload: SignalCleared) -> None:
     if signals:
         reconsider(turn, incident)
     elif INCIDENT.accepts(incident.phase, Trigger.CLEARED):
-        if incident.phase == Phase.DECIDING:
-            incident = withdraw(turn, incident, "every signal has cleared")
-        resolution, reason = RESOLUTIONS.get(incident.phase, ("recovered", "every signal has cleared by itself"))
-        turn.close(incident, resolution, reason)
+        _recover(turn, incident)
+    if incident.phase == Phase.BLIND:
+        _see_again(turn, turn.recorded.envelope.service)
+
+
+def _recover(turn: Turn, incident: Incident) -> None:
+    """Ends the incident, and its plan if nothing has come of it yet."""
+    if incident.phase == Phase.DECIDING:
+        incident = withdraw(turn, incident, "every signal has cleared")
+    resolution, reason = RESOLUTIONS.get(incident.phase, ("recovered", "every signal has cleared by itself"))
+    turn.close(incident, resolution, reason)
+
+
+def _see_again(turn: Turn, service: str) -> None:
+    """Looks again for the service whose telemetry is back."""
+    for incident_id in list(turn.state.of_service.get(service, ())):
+        incident = turn.state.incidents[incident_id]
+        if incident.phase == Phase.ESCALATED:
+            reconsider(turn, incident)
 
 
 def _signal(turn: Turn, payload: SignalRaised) -> Signal:

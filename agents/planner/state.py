@@ -81,6 +81,12 @@ class Turn:
         """Whether nothing new may begin in the incident's domain."""
         return self.state.authority.halted(incident.domain)
 
+    def blind(self, service: str) -> bool:
+        """Whether the service's telemetry is lost."""
+        incidents = (self.state.incidents[one] for one in self.state.of_service.get(service, ()))
+        lost = (signal for one in incidents if one.phase == Phase.BLIND for signal in one.signals)
+        return any(signal.service == service for signal in lost)
+
     def say(self, payload: Payload, incident: Incident, service: str) -> None:
         """Has `payload` recorded for the incident."""
         self.out.append(Draft(payload, incident.domain, service, incident.incident_id))

@@ -257,6 +257,14 @@ def test_what_a_halt_stopped_was_not_tried() -> None:
     assert plan_of(scenario.when(RESUME).then(PlanProposed)).remedy == plan.remedy
 
 
+def test_what_lost_telemetry_stopped_was_not_tried() -> None:
+    scenario = shop()
+    plan = plan_of(scenario)
+    scenario.events(lost("cart")).when(denied(plan)).then(NoPlanFound)
+    scenario.when(cleared("cart", "lost")).then(SignalLinked, IncidentClosed, PlanProposed)
+    assert plan_of(scenario).remedy == plan.remedy
+
+
 def test_a_halted_execution_does_not_stall() -> None:
     scenario = shop()
     plan = plan_of(scenario)

@@ -127,9 +127,10 @@ def test_lost_telemetry_of_a_domain_at_one_time_is_one_incident() -> None:
     scenario.when(cleared("search", "lost")).then(SignalLinked, IncidentClosed)
 
 
-def test_lost_telemetry_and_a_burning_objective_are_never_one_incident() -> None:
-    scenario = shop().events(lost("cart")).when(raised("cart")).then(IncidentOpened, PlanProposed)
-    scenario.when(cleared("cart", "lost")).then(SignalLinked, IncidentClosed)
+def test_a_service_whose_telemetry_is_lost_gets_a_plan_when_it_is_back() -> None:
+    scenario = shop().events(lost("cart")).when(raised("cart")).then(IncidentOpened, NoPlanFound)
+    assert "telemetry of `cart` is lost" in scenario.only(NoPlanFound).reason
+    scenario.when(cleared("cart", "lost")).then(SignalLinked, IncidentClosed, PlanProposed)
     assert scenario.only(IncidentClosed).resolution == "telemetry_restored"
 
 
