@@ -97,6 +97,7 @@ class Audit:
             self._announce(f"{partition} is sealed and not there")
             report.findings += PartitionCheck(partition, segments[partition]).finish()
         report.findings += [f for f in self._links.findings() if self._is_asked_for(f)]
+        report.findings += self._source.faults()
         report.findings.sort(key=lambda finding: finding.position)
         return report
 

@@ -42,6 +42,8 @@ class Kind(StrEnum):
     """Two records bear the same event id."""
     ORPHAN = "orphan"
     """An event names a cause that does not stand where it says."""
+    DAMAGED = "damaged"
+    """A file of an archive is gone, differs from its manifest, or cannot be read in this range."""
     UNDECODABLE = "undecodable"
     """A record of the log that is no event of a known schema."""
     EXPIRED = "expired"

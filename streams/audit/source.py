@@ -33,6 +33,10 @@ class Source(Protocol):
         """The seals in order, and what stands among them that is none."""
         ...
 
+    def faults(self) -> list[Finding]:
+        """What could not be read so far."""
+        ...
+
 
 class LiveTopics:
     """The topics of a cluster."""
@@ -66,6 +70,10 @@ class LiveTopics:
                 except (ContractError, SealError) as error:
                     findings.append(at(Kind.SEAL_BROKEN, record.position, f"no seal stands there: {error}"))
         return seals, findings
+
+    def faults(self) -> list[Finding]:
+        """None: what the broker does not give is an error."""
+        return []
 
 
 def is_log(partition: Partition) -> bool:
