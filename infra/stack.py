@@ -61,10 +61,7 @@ class Stack:
         self._supervision.ensure(programs)
         if kafka:
             self._start(KAFKA, kafka.is_ready, 60)
-        self._check_external_kafka()
-        made = create_topics(kafka_config(settings), settings.partitions)
-        if made:
-            self._announce(f"created {len(made)} topics")
+        self._create_topics()
         if registry:
             self._start(REGISTRY, registry.is_ready, 120)
         self._register_contracts()
@@ -74,6 +71,21 @@ class Stack:
         if "otlp" in wanted:
             self._await("otlp", lambda: answers(settings.otlp_port), 30)
         return self.status()
+
+    def prepare(self, timeout_s: float) -> None:
+        """Keys, topics and contracts on a Kafka and a registry that others run, which it waits for.
+
+        Raises `ProcessError` when one of them does not answer by the time.
+        """
+        settings = self._settings
+        ensure_first_principals(settings.keys)
+        for name, ready in (
+            (KAFKA, lambda: broker_answers(kafka_config(settings))),
+            (REGISTRY, lambda: registry_answers(registry_url(settings))),
+        ):
+            wait_until(ready, timeout_s, name, self._supervision.log_of(name))
+        self._create_topics()
+        self._register_contracts()
 
     def down(self) -> bool:
         """Ends agents and bridges, then the registry, then Kafka. False when nothing was up."""
@@ -165,10 +177,13 @@ class Stack:
 
         wait_until(ready, timeout_s, name, self._supervision.log_of(name), alive)
 
-    def _check_external_kafka(self) -> None:
+    def _create_topics(self) -> None:
         config = kafka_config(self._settings)
         if not broker_answers(config, timeout_s=10):
             raise ProcessError(f"kafka at `{config['bootstrap.servers']}` does not answer (`AUTOPILOT_KAFKA`)")
+        made = create_topics(config, self._settings.partitions)
+        if made:
+            self._announce(f"created {len(made)} topics")
 
     def _register_contracts(self) -> None:
         client = registry_of(self._settings)
@@ -181,7 +196,7 @@ class Stack:
 
     def _await_members(self, agents: list[str]) -> None:
         """Returns once every agent has joined its consumer group and has its partitions."""
-        client = AdminClient(dict(kafka_config(self._settings)))
+        client = AdminClient({**kafka_config(self._settings), "log_level": 3})
 
         def stable() -> bool:
             try:

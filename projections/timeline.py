@@ -39,7 +39,6 @@ class Line:
     why: str
     event_id: str
     position: str
-    signed: bool
     ids: dict[str, str]
 
 
@@ -157,7 +156,6 @@ def _line(event: Event, start_ms: int) -> Line:
         why=why(event.payload),
         event_id=event.envelope.event_id,
         position=str(event.position),
-        signed=event.signed_by is not None,
         ids=_ids(event.payload),
     )
 

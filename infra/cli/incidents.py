@@ -67,9 +67,17 @@ def print_timeline(course: Timeline) -> None:
     typer.secho(f"{course.incident_id}  {course.title}", bold=True)
     typer.echo(f"domain {course.domain}, service {course.service}: {course.resolution or 'open'}\n")
     print_table(
-        ("time (UTC)", "after", "who", "event", "why", "ids"),
+        ("time (UTC)", "after", "who", "event", "why", "event id", "ids"),
         (
-            (clock_time(line.at_ms), f"+{duration(line.after_ms)}", line.producer, line.event, line.why, _ids(line.ids))
+            (
+                clock_time(line.at_ms),
+                f"+{duration(line.after_ms)}",
+                line.producer,
+                line.event,
+                line.why,
+                line.event_id[:8],
+                _ids(line.ids),
+            )
             for line in course.lines
         ),
         "",

@@ -26,6 +26,14 @@ def up(as_json: AsJson = False) -> None:
     _print_parts(Stack(Settings(), announce).up(), as_json)
 
 
+def prepare(wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for them.", min=0)] = 60) -> None:
+    """Make keys, topics and contracts on a Kafka and a registry that others run; `up` does it by itself.
+
+    Example: AUTOPILOT_KAFKA=broker:9092 AUTOPILOT_REGISTRY=http://registry:8080/apis/ccompat/v7 autopilot prepare
+    """
+    Stack(Settings(), announce).prepare(wait_s)
+
+
 def down() -> None:
     """Stop the agents, then the registry, then Kafka. Data stays.
 

@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 for command in (
     lifecycle.up,
+    lifecycle.prepare,
     lifecycle.down,
     lifecycle.status,
     lifecycle.logs,

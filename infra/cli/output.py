@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 NO, REFUSED = 1, 2
+PIPED_WIDTH = 200
+"""Columns of a table that goes into a file or another program rather than to a screen."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 AsPerson = Annotated[str, typer.Option("--as", metavar="NAME", help="Sign with this person's key.")]
 
@@ -43,7 +45,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], empty:
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     if table.row_count:
-        Console(highlight=False).print(table)
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = PIPED_WIDTH
+        console.print(table)
     else:
         typer.echo(empty)
 

@@ -12,6 +12,9 @@ from autopilot.infra.platform.processes import ServerProcess
 
 APICURIO_VERSION = "3.3.2"
 CONFLUENT_API = "/apis/ccompat/v7"
+_POLL_MS = 500
+"""How long the registry waits for a snapshot of its storage before it reads all of its journal, which is kept whole.
+Its default of 5 s is waited for up to four times at a first start."""
 _JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
@@ -50,6 +53,7 @@ class EmbeddedRegistry:
             "QUARKUS_LOG_LEVEL": "WARN",
             "APICURIO_STORAGE_KIND": "kafkasql",
             "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": self._bootstrap,
+            "APICURIO_KAFKASQL_CONSUMER_POLL_TIMEOUT": str(_POLL_MS),
         }
 
     def start(self, announce: Announce = lambda _: None, *, timeout_s: float = 120.0) -> None:

@@ -62,7 +62,7 @@ class Supervision:
     def is_running(self) -> bool:
         """Whether it answers."""
         try:
-            return bool(self._rpc().getState()["statename"] == RUNNING)
+            return bool(self._call("getState")["statename"] == RUNNING)
         except (OSError, HTTPException, xmlrpc.client.Error):
             return False
 
@@ -92,26 +92,26 @@ class Supervision:
         wanted = list(names)
         for state in self.states(wanted):
             if state.state not in (RUNNING, STARTING, BACKOFF):
-                self._rpc().startProcess(state.name, False)
+                self._call("startProcess", state.name, False)
         self._await(lambda: all(self._is_up(state) for state in self.states(wanted)), timeout_s, f"{', '.join(wanted)}")
 
     def stop(self, names: Iterable[str], timeout_s: float = 60.0) -> None:
         """Asks those to end, all at once, and returns once they have."""
         wanted = [state.name for state in self.states(names) if state.pid or state.state in (STARTING, BACKOFF)]
         for name in wanted:
-            self._rpc().stopProcess(name, False)
+            self._call("stopProcess", name, False)
         self._await(lambda: not any(state.pid for state in self.states(wanted)), timeout_s, "stopping")
 
     def states(self, names: Iterable[str] | None = None) -> list[ProgramState]:
         """The processes, or those of `names`, in the order in which they were given."""
-        by_name = {info["name"]: _state(info) for info in self._rpc().getAllProcessInfo()}
+        by_name = {info["name"]: _state(info) for info in self._call("getAllProcessInfo")}
         wanted = list(by_name) if names is None else list(names)
         return [by_name[name] for name in wanted if name in by_name]
 
     def shutdown(self, timeout_s: float = 60.0) -> None:
         """Ends supervisord with everything that it still runs."""
         if self.is_running():
-            self._rpc().shutdown()
+            self._call("shutdown")
             self._await(lambda: not self._socket.exists(), timeout_s, "supervisord does not end")
 
     def log_of(self, name: str) -> Path:
@@ -125,12 +125,12 @@ class Supervision:
         return state.state == RUNNING
 
     def _update(self) -> None:
-        ((added, changed, removed),) = self._rpc().reloadConfig()
+        ((added, changed, removed),) = self._call("reloadConfig")
         for name in [*changed, *removed]:
-            self._rpc().stopProcessGroup(name)
-            self._rpc().removeProcessGroup(name)
+            self._call("stopProcessGroup", name)
+            self._call("removeProcessGroup", name)
         for name in [*added, *changed]:
-            self._rpc().addProcessGroup(name)
+            self._call("addProcessGroup", name)
 
     def _await(self, done: Any, timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s
@@ -139,9 +139,13 @@ class Supervision:
                 raise ProcessError(f"{what}: not within {timeout_s:.0f} s; {self.log} ends with:\n{tail(self.log)}")
             time.sleep(0.1)
 
-    def _rpc(self) -> Any:
+    def _call(self, method: str, *arguments: object) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        try:
+            server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            return getattr(server.supervisor, method)(*arguments)
+        finally:
+            transport.close()
 
 
 def socket_path(home: Path) -> Path:
@@ -186,11 +190,11 @@ def programs_of(text: str) -> list[str]:
 def _section(home: Path, program: Program) -> dict[str, str]:
     return {
         "command": shlex.join(program.command),
-        "environment": ",".join(f'{name}="{_quoted(value)}"' for name, value in program.environment.items()),
+        "environment": ",".join(f"{name}={_quoted(name, value)}" for name, value in program.environment.items()),
         "autostart": "false",
         "autorestart": "true",
         "startsecs": str(program.start_seconds),
-        "startretries": "5",
+        "startretries": "3",
         "stopwaitsecs": str(program.stop_seconds),
         "stopasgroup": "false",
         "killasgroup": "true",
@@ -201,8 +205,14 @@ def _section(home: Path, program: Program) -> dict[str, str]:
     }
 
 
-def _quoted(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
+def _quoted(name: str, value: str) -> str:
+    """The value in the quotation marks that it does not hold itself: supervisord's format has no escape."""
+    mark = "'" if '"' in value else '"'
+    if mark in value or "\n" in value:
+        raise ProcessError(
+            f"`{name}` holds both kinds of quotation mark or a line break: supervisord cannot pass it on"
+        )
+    return f"{mark}{value}{mark}"
 
 
 def _state(info: Mapping[str, Any]) -> ProgramState:

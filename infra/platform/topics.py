@@ -49,7 +49,7 @@ def create_topics(kafka: KafkaConfig, partitions: int) -> list[Topic]:
     Raises `TopicsError` when a topic that is there has another partition count: it is fixed at creation, because a key
     would move.
     """
-    client = AdminClient(dict(kafka))
+    client = AdminClient({**kafka, "log_level": 3})
     try:
         present = client.list_topics(timeout=_TIMEOUT_S).topics
     except KafkaException as error:
@@ -72,7 +72,7 @@ def recreate_topics(kafka: KafkaConfig, partitions: int) -> None:
 
     Kafka forgets the committed offsets of a deleted topic; groups without members are deleted, too.
     """
-    client = AdminClient(dict(kafka))
+    client = AdminClient({**kafka, "log_level": 3})
     present = client.list_topics(timeout=_TIMEOUT_S).topics
     standing = [str(topic) for topic in Topic if str(topic) in present]
     if standing:

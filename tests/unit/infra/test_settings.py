@@ -1,0 +1,93 @@
+"""Settings come from the environment before the file before the defaults, and say so."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from autopilot.infra.composition import PROCESSES, environment_of, registry_url
+from autopilot.infra.platform.ports import PortBook
+from autopilot.infra.settings import NotUpError, Settings, kafka_config, sources_of
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without `autopilot.toml`, and an environment without our variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"AUTOPILOT_{name.upper()}", raising=False)
+    return tmp_path
+
+
+def test_each_value_says_where_it_came_from(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (empty_folder / "autopilot.toml").write_text('partitions = 8\nrun = "shadow:a"\n')
+    monkeypatch.setenv("AUTOPILOT_RUN", "shadow:b")
+    rows = {row.name: (row.value, row.source) for row in sources_of(Settings())}
+    assert rows["partitions"] == ("8", "autopilot.toml")
+    assert rows["run"] == ("shadow:b", "environment")
+    assert rows["otlp_port"] == ("4318", "default")
+
+
+def test_an_unknown_setting_in_the_file_is_refused(empty_folder: Path) -> None:
+    (empty_folder / "autopilot.toml").write_text("partition = 8\n")
+    with pytest.raises(ValidationError, match="partition"):
+        Settings()
+
+
+def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPILOT_KAFKA_PASSWORD", "hunter2")
+    settings = Settings()
+    shown = {row.name: row.value for row in sources_of(settings)}
+    assert shown["kafka_password"] == "(set)"
+    assert "hunter2" not in repr(settings) + str(shown)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_only_the_effector_is_given_the_targets_secret(process: str) -> None:
+    settings = Settings(kafka_password=SecretStr("broker"), supervisord_password=SecretStr("target"))
+    environment = environment_of(process, settings)
+    assert environment["AUTOPILOT_KAFKA_PASSWORD"] == "broker"
+    assert ("target" in environment.values()) is (process == "effector")
+
+
+def test_another_process_gets_the_same_settings(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = Settings(partitions=6, supervisord_releases=Path("releases"), log_level="debug")
+    for name, value in chosen.environment().items():
+        monkeypatch.setenv(name, value)
+    again = Settings()
+    assert (again.partitions, again.log_level) == (6, "debug")
+    assert again.home == empty_folder / ".autopilot"
+    assert again.supervisord_releases == empty_folder / "releases"
+
+
+def test_security_rides_along_to_an_existing_kafka() -> None:
+    settings = Settings(
+        kafka="broker:9093",
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_mechanism="SCRAM-SHA-512",
+        kafka_username="autopilot",
+        kafka_password=SecretStr("pw"),
+    )
+    assert kafka_config(settings) == {
+        "bootstrap.servers": "broker:9093",
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "autopilot",
+        "sasl.password": "pw",
+    }
+
+
+def test_an_embedded_kafka_that_never_was_is_named() -> None:
+    with pytest.raises(NotUpError, match=r"`autopilot up`, or point `AUTOPILOT_KAFKA`"):
+        kafka_config(Settings())
+    with pytest.raises(NotUpError, match="AUTOPILOT_REGISTRY"):
+        registry_url(Settings())
+
+
+def test_a_picked_port_is_remembered(empty_folder: Path) -> None:
+    home = empty_folder / ".autopilot"
+    port = PortBook(home).port("kafka")
+    assert port > 0
+    assert PortBook(home).port("kafka") == port
+    assert PortBook(home).port("kafka", 9092) == 9092
+    assert kafka_config(Settings()) == {"bootstrap.servers": f"127.0.0.1:{port}"}
