@@ -59,7 +59,7 @@ check: $(READY) ## Format, lint, types, import contracts, schemas, documentation
 	$(call say,schemas: in sync and compatible with every release)
 	@$(BIN)/python -W error -m autopilot.infra.cli.schemas check
 	$(call say,house rules: packages - locks - sizes - links of the documentation)
-	@$(BIN)/pytest -q tests/unit/test_house.py
+	@$(BIN)/pytest -q tests/unit/test_house.py tests/unit/test_documentation.py
 	$(call say,all checks passed)
 
 test: test-quick test-real chaos ## Every test: quick ones, then real Kafka and targets, then chaos
