@@ -25,7 +25,14 @@ from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.errors import StreamError, UnreachableError
 from autopilot.streams.fold import PartitionFold
-from autopilot.streams.kafka import REQUEST_TIMEOUT_S, PartitionWriter, group_consumer, raise_for, record_of
+from autopilot.streams.kafka import (
+    REQUEST_TIMEOUT_S,
+    PartitionWriter,
+    group_consumer,
+    plain_consumer,
+    raise_for,
+    record_of,
+)
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
 from autopilot.streams.recovery import recover, snapshot_records
@@ -83,6 +90,8 @@ class EffectorWorker:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="effector")
         self._jobs = Jobs(self._pool)
         self._owned: dict[int, _Partition] = {}
+        # ends are asked for on a connection of their own: on the consumer's they would wait behind its long fetch
+        self._ends = plain_consumer(kafka, f"{GROUP}-ends")
         self._log = structlog.get_logger("autopilot.effector")
 
     def run(self, stop: threading.Event) -> None:
@@ -99,6 +108,7 @@ class EffectorWorker:
                     self._log.warning("session ended, starting anew", error=str(error) or repr(error), pause_s=pause)
                     stop.wait(pause)
         finally:
+            self._ends.close()
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     # -- one session -------------------------------------------------------------------------------------------------
@@ -190,7 +200,7 @@ class EffectorWorker:
         """Folds everything that was committed to the partition before this call; False when it was lost meanwhile."""
         partition = self._owned[number]
         place = TopicPartition(_LOG, number)
-        _, end = consumer.get_watermark_offsets(place, timeout=REQUEST_TIMEOUT_S)
+        _, end = self._ends.get_watermark_offsets(place, timeout=REQUEST_TIMEOUT_S)
         until = time.monotonic() + END_TIMEOUT_S
         while self._owned.get(number) is partition:
             position = max(consumer.position([place])[0].offset, partition.journal.fold.runtime.next_offset)
