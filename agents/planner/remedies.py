@@ -6,13 +6,14 @@ holds. Those that apply are ranked by the lower bound of their posterior, then b
 expression that fails makes its remedy not apply and says why; it never raises.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from autopilot.agents.planner.confidence import Posterior, Tally, posterior
 from autopilot.agents.planner.incident import Incident, Signal
 from autopilot.agents.planner.variables import ENVIRONMENT, Target, target_key, values_of
-from autopilot.policies.expression import ExpressionError, Value
+from autopilot.policies.expression import Expression, ExpressionError, Value
 from autopilot.schemas.configuration import Remedy, RemedyAction, RemedyStep, Service
 from autopilot.schemas.events.planner import Action, Alternative, RiskClass, Step
 
@@ -98,6 +99,23 @@ def choose(case: Case, remedies: Sequence[tuple[Remedy, str]]) -> Choice:
             reason = f"error: {' '.join(str(error).split())}"
             rejected.append(Alternative(remedy=remedy.name, confidence_bp=0, why_not=reason))
     return Choice(sorted(ranked, key=lambda one: one.rank), rejected, min(ends, default=0))
+
+
+def faults(remedy: Remedy) -> list[str]:
+    """What is wrong with the remedy's expressions, for whoever checks a catalogue before it is activated."""
+    actions = [action for step in remedy.steps for action in (step.action, step.compensation) if action is not None]
+    compile_ = ENVIRONMENT.compile
+    compilations = [partial(compile_, remedy.precondition, bool), partial(compile_, remedy.blast_radius_instances, int)]
+    compilations += [partial(compile_, source, str) for action in actions for source in action.parameters.values()]
+    return [fault for compilation in compilations if (fault := _fault(compilation))]
+
+
+def _fault(compilation: Callable[[], Expression]) -> str:
+    try:
+        compilation()
+    except ExpressionError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def why_not_chosen(best: Candidate, other: Candidate) -> str:

@@ -21,6 +21,7 @@ from planner.shop import (
 from scenario import Said, Scenario, given
 
 from autopilot.agents.planner import Planner
+from autopilot.agents.planner.remedies import faults
 from autopilot.schemas.configuration import Autonomy, Remedy
 from autopilot.schemas.events.observer import SignalKind
 from autopilot.schemas.events.people import ConfigurationActivated
@@ -219,3 +220,13 @@ def test_every_service_has_its_own_plan() -> None:
     scenario = shop().when(*[raised(one.name, domain=one.domain, at=400 * n) for n, one in enumerate(SERVICES)])
     plans = [d.payload.steps[0].action.target for d in scenario.drafts() if isinstance(d.payload, PlanProposed)]
     assert plans == ["web", "cart", "stock", "search", "far"]
+
+
+def test_a_catalogues_faults_are_found_before_it_is_in_force() -> None:
+    assert [faults(remedy) for remedy in REMEDIES] == [[], [], []]
+    faulty = SCALE.model_copy(update={"precondition": "desird > 1", "blast_radius_instances": "'many'"})
+    found = faults(faulty)
+    assert [fault.split(":")[0] for fault in found] == ["`desird > 1`", "`'many'`"]
+    parameter = SCALE.steps[0].action.model_copy(update={"parameters": {"count": "desired + 1"}})
+    wrong_type = SCALE.model_copy(update={"steps": [SCALE.steps[0].model_copy(update={"action": parameter})]})
+    assert faults(wrong_type) == ["`desired + 1`: gives INT, expected str"]
