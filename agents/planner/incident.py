@@ -127,6 +127,7 @@ class OpenPlan:
     targets: tuple[str, ...]
     expires_at_us: int
     patience_ms: int
+    steps_digest: str
     leaves_nothing: bool
     """No step has, or needs, anything that undoes it, such as a restart."""
 

@@ -15,7 +15,7 @@ from autopilot.agents.agent import FoldingAgent
 from autopilot.agents.planner import course, signals
 from autopilot.agents.planner.fleet import KINDS, FleetView, view_of
 from autopilot.agents.planner.incident import INCIDENT, Incident, Phase, Trigger
-from autopilot.agents.planner.planning import hand_over, plan, reconsider, tried, withdraw
+from autopilot.agents.planner.planning import hand_over, plan, reconsider, renew, tried, withdraw
 from autopilot.agents.planner.state import Limits, PlannerState, Turn
 from autopilot.agents.planner.variables import UNKNOWN, Target, target_key
 from autopilot.schemas.configuration import Configuration
@@ -58,8 +58,11 @@ def _observed(turn: Turn, payload: TargetObserved) -> None:
     service = turn.recorded.envelope.service
     turn.state.targets[key] = Target(payload.driver, payload.target, service, payload.state, turn.now_us, changed_at_us)
     if before is None or before.state != payload.state:
-        ids = turn.state.of_service.get(service, ())
-        _reconsider_each(turn, [turn.state.incidents[i] for i in ids])
+        incidents = [turn.state.incidents[one] for one in turn.state.of_service.get(service, ())]
+        _reconsider_each(turn, incidents)
+        for incident in incidents:
+            if incident.phase == Phase.DECIDING:
+                renew(turn, incident)
 
 
 def _ticked(turn: Turn, payload: Tick) -> None:

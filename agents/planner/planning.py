@@ -57,6 +57,20 @@ def reconsider(turn: Turn, incident: Incident) -> None:
         plan(turn, turn.move(incident, Trigger.RETRY))
 
 
+def renew(turn: Turn, incident: Incident) -> None:
+    """Takes back an undecided plan whose steps would now be others, or that another remedy now surpasses.
+
+    While its remedy does not apply at all, as when a target is just starting, the plan stays: it may again in a moment.
+    """
+    service = turn.view.services.get(incident.plan.service) if incident.plan else None
+    if incident.plan is None or service is None:
+        return
+    ranked = _search(turn, incident, service).ranked
+    same = next((one for one in ranked if one.remedy.name == incident.plan.remedy), None)
+    if same is not None and (same is not ranked[0] or same.steps_digest != incident.plan.steps_digest):
+        plan(turn, withdraw(turn, incident, f"the target of `{service.name}` has changed since it was made"))
+
+
 def withdraw(turn: Turn, incident: Incident, reason: str) -> Incident:
     """The incident without its undecided plan."""
     if incident.plan is None:
@@ -171,6 +185,7 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
         targets=best.targets,
         expires_at_us=payload.expires_at_us,
         patience_ms=_patience_ms(payload) + turn.limits.stall_margin_ms,
+        steps_digest=best.steps_digest,
         leaves_nothing=remedy.reversible and not any(step.compensation for step in best.steps),
     )
     turn.hold(incident, best.targets)

@@ -14,8 +14,9 @@ from autopilot.agents.planner.confidence import Posterior, Tally, posterior
 from autopilot.agents.planner.incident import Incident, Signal
 from autopilot.agents.planner.variables import ENVIRONMENT, Target, target_key, values_of
 from autopilot.policies.expression import Expression, ExpressionError, Value
-from autopilot.schemas.configuration import Remedy, RemedyAction, RemedyStep, Service
+from autopilot.schemas.configuration import Remedy, RemedyAction, RemedyStep, Service, canonical
 from autopilot.schemas.events.planner import Action, Alternative, RiskClass, Step
+from autopilot.schemas.identity import digest_of
 
 RISKS = (RiskClass.LOW, RiskClass.MEDIUM, RiskClass.HIGH, RiskClass.DANGEROUS)
 """Least first."""
@@ -55,6 +56,11 @@ class Candidate:
         """Sorts the best first."""
         remedy = self.remedy
         return -self.posterior.bound_bp, RISKS.index(remedy.risk_class), remedy.cost, remedy.name
+
+    @property
+    def steps_digest(self) -> str:
+        """Digest of the steps with all that was calculated for them."""
+        return digest_of(canonical([step.model_dump(mode="json") for step in self.steps]))
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -25,7 +25,15 @@ from autopilot.agents.planner.remedies import faults
 from autopilot.schemas.configuration import Autonomy, Remedy
 from autopilot.schemas.events.observer import SignalKind
 from autopilot.schemas.events.people import ConfigurationActivated
-from autopilot.schemas.events.planner import Action, IncidentOpened, NoPlanFound, PlanProposed, RiskClass, SignalLinked
+from autopilot.schemas.events.planner import (
+    Action,
+    IncidentOpened,
+    NoPlanFound,
+    PlanProposed,
+    PlanWithdrawn,
+    RiskClass,
+    SignalLinked,
+)
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.plan_hash import plan_hash
 
@@ -230,3 +238,22 @@ def test_a_catalogues_faults_are_found_before_it_is_in_force() -> None:
     parameter = SCALE.steps[0].action.model_copy(update={"parameters": {"count": "desired + 1"}})
     wrong_type = SCALE.model_copy(update={"steps": [SCALE.steps[0].model_copy(update={"action": parameter})]})
     assert faults(wrong_type) == ["`desired + 1`: gives INT, expected str"]
+
+
+def test_an_undecided_plan_follows_its_target() -> None:
+    scenario = shop(SCALE).events(raised("cart")).when(observed("cart", desired="4", running="3"))
+    scenario.then(PlanWithdrawn, PlanProposed)
+    assert proposed(scenario).steps[0].action.parameters == {"count": "5"}
+    assert scenario.only(PlanWithdrawn).reason == "the target of `cart` has changed since it was made"
+
+
+def test_an_undecided_plan_gives_way_to_a_remedy_that_now_applies_and_is_surer() -> None:
+    fresh = SWITCH.model_copy(update={"precondition": "release_age_ms >= 0"})
+    scenario = shop(fresh, RESTART).when(raised("cart"))
+    assert proposed(scenario).remedy == "restart"
+    assert proposed(scenario.when(observed("cart", release="v3"))).remedy == "switch-release"
+
+
+def test_an_undecided_plan_stays_when_nothing_of_it_changes_or_its_remedy_rests_for_a_moment() -> None:
+    scenario = shop(SCALE).events(raised("cart"))
+    scenario.when(observed("cart", running="2"), observed("cart", desired="5")).then_nothing()
