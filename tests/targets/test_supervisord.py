@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
 from autopilot.infra.effector.port import (
     ConflictError,
+    DeniedError,
     MissingError,
     Observation,
     PermanentError,
@@ -25,6 +27,10 @@ from autopilot.schemas.events.planner import Action
 CONF = """
 [unix_http_server]
 file={root}/s.sock
+[inet_http_server]
+port=127.0.0.1:{port}
+username=effector
+password=secret
 [supervisord]
 nodaemon=true
 logfile={root}/supervisord.log
@@ -57,7 +63,9 @@ class Supervised:
         (releases / "current").symlink_to("v1")
         (self.root / "releases" / "broken" / "v1").mkdir(parents=True)
         conf = self.root / "supervisord.conf"
-        conf.write_text(CONF.format(root=self.root))
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = int(probe.getsockname()[1])
+        conf.write_text(CONF.format(root=self.root, port=self.port))
         command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         settings = SupervisordSettings(
@@ -249,3 +257,10 @@ def test_a_supervisord_that_is_away_is_a_passing_failure(tmp_path: Path) -> None
         driver.observe("web")
     with pytest.raises(TransientError):
         driver.apply(act("restart"), Observation({}), "key", 1.0)
+
+
+def test_over_http_the_password_decides(web: Supervised) -> None:
+    url = f"http://127.0.0.1:{web.port}"
+    assert SupervisordDriver(SupervisordSettings(url, "effector", "secret")).observe("web").state["running"] == "2"
+    with pytest.raises(DeniedError, match="401"):
+        SupervisordDriver(SupervisordSettings(url, "effector", "guessed")).observe("web")
