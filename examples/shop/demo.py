@@ -10,18 +10,17 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
 
-from examples.shop.fleet import PROJECT
+from examples.shop.fleet import PROCESSES, PROJECT
+from examples.shop.incident import ACTS, Incident, Result
 from examples.shop.layout import Fault
 from examples.shop.stage import NORMAL_RATE, Stage
-from examples.shop.watch import NotSeenError, Told
+from examples.shop.watch import NotSeenError
 
 HOME = PROJECT / ".autopilot" / "demo"
 SUSPECT = "checkout"
@@ -29,111 +28,6 @@ SURGE_RATE = 56
 APPROVER = "approver"
 BLIND_FOR_S = 4
 """How long telemetry stays away after the incident was opened: time enough for something to go wrong."""
-
-DETECTED_WITHIN_S, DECIDED_WITHIN_S, DONE_WITHIN_S, VERIFIED_WITHIN_S, CLOSED_WITHIN_S = 30, 15, 40, 45, 45
-
-_ADVERSE = (
-    "NoPlanFound", "PlanDenied", "PlanWithdrawn", "ExecutionFailed", "ExecutionRolledBack", "StepIndeterminate",
-    "OutcomeRejected", "OutcomeInconclusive",
-)  # fmt: skip
-_ACTS = ("PlanProposed", "PlanAuthorized", "ExecutionStarted", "StepRequested", "StepStarted")
-
-
-@dataclass(frozen=True)
-class Result:
-    """One line of the summary; times in milliseconds since the stage before, None where there was no such stage."""
-
-    name: str
-    incident_id: str
-    outcome: str
-    detected_ms: int | None
-    decided_ms: int | None
-    acted_ms: int | None
-    verified_ms: int | None
-
-
-class Incident:
-    """One incident of the demonstration: it is provoked, followed on the log, and told."""
-
-    def __init__(self, stage: Stage, title: str, provoke: Callable[[], None]) -> None:
-        self._stage = stage
-        self._log = stage.log
-        self.title = title
-        stage.console.rule(f"[bold]{title}")
-        since = len(self._log.events)
-        provoke()
-        self.broken_at_ms = time.time_ns() // 1_000_000
-        self._log.wait(
-            "an incident about the checkout", lambda: bool(self._log.opened_since(since, SUSPECT)), DETECTED_WITHIN_S
-        )
-        self.incident_id = self._log.opened_since(since, SUSPECT)
-        opened = self.told("IncidentOpened")
-        stage.say(f"[bold]{self.incident_id}[/] {opened.payload.title}")
-
-    def told(self, name: str) -> Told:
-        """The incident's last event of that type."""
-        return self._log.of_incident(self.incident_id, name)[-1]
-
-    def wait(
-        self, name: str, timeout_s: float, says: Callable[[Told], str], adverse: tuple[str, ...] = _ADVERSE
-    ) -> Told:
-        """Waits for an event of the incident and prints it; an `adverse` one ends the waiting."""
-        self._log.wait(
-            f"`{name}` in {self.incident_id}",
-            lambda: bool(self._log.of_incident(self.incident_id, name)),
-            timeout_s,
-            lambda: self._against(adverse),
-        )
-        found = self.told(name)
-        self._stage.say(f"{found.envelope.producer:9} {name}: {says(found)}")
-        return found
-
-    def repaired(self) -> None:
-        """Follows an authorised plan to the incident's end."""
-        self.wait("StepSucceeded", DONE_WITHIN_S, lambda e: f"{e.payload.step_id} took {e.payload.took_ms} ms")
-        self.wait("ExecutionCompleted", DONE_WITHIN_S, lambda e: e.payload.execution_id)
-        self.wait("OutcomeVerified", VERIFIED_WITHIN_S, lambda e: e.payload.outcome.reason)
-        self.wait("IncidentClosed", CLOSED_WITHIN_S, lambda e: f"{e.payload.resolution}: {e.payload.reason}")
-
-    def proposed(self, remedy: str) -> None:
-        """Waits for the plan, which must be of `remedy`."""
-        plan = self.wait("PlanProposed", DECIDED_WITHIN_S, lambda e: f"{e.payload.remedy}: {e.payload.summary}")
-        if plan.payload.remedy != remedy:
-            raise NotSeenError(f"the plan is `{plan.payload.remedy}`, expected `{remedy}`")
-
-    def authorised(self) -> None:
-        """Waits for the policy's signature."""
-        self.wait("PlanAuthorized", DECIDED_WITHIN_S, lambda e: f"by {e.payload.decision.bundle}")
-
-    def timeline(self) -> None:
-        """Prints the whole of it from the log."""
-        self._stage.autopilot.run("timeline", self.incident_id)
-
-    def result(self, outcome: str) -> Result:
-        """The summary's line."""
-        signalled = self._at_ms("IncidentOpened")
-        authorised, acted = self._at_ms("PlanAuthorized"), self._at_ms("ExecutionCompleted")
-        return Result(
-            name=self.title,
-            incident_id=self.incident_id,
-            outcome=outcome,
-            detected_ms=_between(self.broken_at_ms, signalled),
-            decided_ms=_between(signalled, authorised),
-            acted_ms=_between(authorised, acted),
-            verified_ms=_between(acted, self._at_ms("OutcomeVerified")),
-        )
-
-    def _at_ms(self, name: str) -> int | None:
-        found = self._log.of_incident(self.incident_id, name)
-        return found[-1].recorded_at_ms if found else None
-
-    def _against(self, adverse: tuple[str, ...]) -> str:
-        found = self._log.of_incident(self.incident_id, *adverse) if adverse else []
-        if not found:
-            return ""
-        payload = found[0].payload
-        reason = payload.outcome.reason if hasattr(payload, "outcome") else payload.reason
-        return f"`{found[0].event.type}`: {reason}"
 
 
 def bad_release(stage: Stage) -> Result:
@@ -144,13 +38,13 @@ def bad_release(stage: Stage) -> Result:
         stage.fleet.deploy(SUSPECT, "v2")
 
     incident = Incident(stage, "1. A bad release", provoke)
-    incident.proposed("roll-back-release")
-    incident.authorised()
-    incident.repaired()
+    incident.await_plan("roll-back-release")
+    incident.await_authorisation()
+    incident.await_end()
     release = stage.fleet.layout.current(SUSPECT).name
     if release != "v1":
         raise NotSeenError(f"checkout runs release `{release}`, expected `v1`")
-    incident.timeline()
+    incident.print_timeline()
     return incident.result("rolled back, verified")
 
 
@@ -162,16 +56,16 @@ def saturation(stage: Stage) -> Result:
         stage.fleet.set_rate(SURGE_RATE)
 
     incident = Incident(stage, "2. More load than capacity", provoke)
-    incident.proposed("scale-out")
-    asked = incident.wait("ApprovalRequested", DECIDED_WITHIN_S, lambda e: e.payload.summary)
+    incident.await_plan("scale-out")
+    approval_id = incident.await_approval_request()
     stage.autopilot.run("approvals")
-    stage.autopilot.run("approve", asked.payload.approval_id, "--as", APPROVER)
-    incident.authorised()
-    incident.repaired()
+    stage.autopilot.run("approve", approval_id, "--as", APPROVER)
+    incident.await_authorisation()
+    incident.await_end()
     running = len(stage.fleet.running(SUSPECT))
-    if running != 4:
-        raise NotSeenError(f"checkout has {running} processes, expected 4")
-    incident.timeline()
+    if running != PROCESSES:
+        raise NotSeenError(f"checkout has {running} processes, expected {PROCESSES}")
+    incident.print_timeline()
     stage.fleet.set_rate(NORMAL_RATE)
     return incident.result("approved, scaled out, verified")
 
@@ -185,23 +79,18 @@ def telemetry_stop(stage: Stage) -> Result:
 
     before = len(stage.log.events)
     incident = Incident(stage, "3. Telemetry stops", provoke)
-    nothing = incident.wait("NoPlanFound", DECIDED_WITHIN_S, lambda e: e.payload.reason, adverse=())
-    stage.say(f"a person should look at: {nothing.payload.look_at[0]}")
-    if nothing.payload.reason != "telemetry_lost":
-        raise NotSeenError(f"the reason is `{nothing.payload.reason}`, expected `telemetry_lost`")
+    incident.await_no_plan("telemetry_lost")
     time.sleep(BLIND_FOR_S)
     if not stage.fleet.sells():
         raise NotSeenError("the shop does not sell: only its telemetry should have stopped")
     stage.say("the shop still sells; the exporter comes back")
     stage.fleet.switch_off(SUSPECT, Fault.MUTE)
-    incident.wait(
-        "IncidentClosed", CLOSED_WITHIN_S, lambda e: f"{e.payload.resolution}: {e.payload.reason}", adverse=()
-    )
-    acts = [told for told in stage.log.events[before:] if told.event.type in _ACTS]
+    incident.await_close()
+    acts = [told for told in stage.log.events[before:] if told.event.type in ACTS]
     if acts:
         raise NotSeenError(f"telemetry was lost and yet there is `{acts[0].event.type}` by {acts[0].envelope.producer}")
     stage.say("no plan, no authorisation, no step: [bold]nothing was done[/]")
-    incident.timeline()
+    incident.print_timeline()
     return incident.result("no action: telemetry lost")
 
 
@@ -218,10 +107,6 @@ def summary(results: list[Result]) -> Table:
             one.name, one.incident_id, one.outcome, *("-" if t is None else f"{t / 1000:.2f} s" for t in times)
         )
     return table
-
-
-def _between(start: int | None, end: int | None) -> int | None:
-    return None if start is None or end is None else end - start
 
 
 def _interrupted(number: int, _frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ Each service is a supervisord group of four processes of which two are started, 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault as RpcFault
@@ -55,7 +57,7 @@ numprocs={processes}
 numprocs_start=1
 autostart=false
 autorestart=true
-startsecs=1
+startsecs=2
 startretries=1000
 stopsignal=TERM
 stopwaitsecs=6
@@ -84,7 +86,8 @@ class ShopFleet:
         beside = self.layout.root / "supervisor.sock"
         if len(os.fsencode(beside)) <= MAX_SOCKET_PATH:
             return beside
-        return Path(tempfile.gettempdir()) / f"shop-{os.getuid()}-{os.getpid()}.sock"
+        name = hashlib.sha256(os.fsencode(self.layout.root)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"shop-{os.getuid()}-{name}.sock"
 
     @property
     def rpc(self) -> Any:
@@ -97,8 +100,10 @@ class ShopFleet:
     def prepare(self) -> None:
         """Writes the run folder anew: the first releases, no faults, no load, free ports."""
         root = self.layout.root
+        if self._answers():  # one that outlived a demonstration that was killed: it is in our folder, so it is ours
+            self.rpc.shutdown()
         shutil.rmtree(root, ignore_errors=True)
-        for folder in (root / "faults", self.layout.logs):
+        for folder in (root / "faults", root / "serving", self.layout.logs):
             folder.mkdir(parents=True)
         shutil.copytree(SOURCE / "releases", self.layout.releases)
         for service in SERVICES:
@@ -113,8 +118,8 @@ class ShopFleet:
         )
         (root / "supervisord.conf").write_text(_HEAD.format(**values) + programs)
 
-    def start(self, timeout_s: float = 60) -> None:
-        """Starts supervisord and two processes of each service, and waits until the shop sells."""
+    def launch(self, timeout_s: float = 30) -> None:
+        """Starts supervisord and two processes of each service."""
         conf = self.layout.root / "supervisord.conf"
         with (self.layout.logs / "supervisord.out").open("ab") as log:
             self._supervisord = subprocess.Popen(
@@ -125,14 +130,15 @@ class ShopFleet:
                 start_new_session=True,
                 cwd=PROJECT,
             )
-        deadline = time.monotonic() + timeout_s
-        while not self._answers():
-            self._still_alive(deadline)
+        self._await(self._answers, timeout_s, "supervisord does not answer")
         for service in reversed(SERVICES):
             for instance in range(1, STARTED + 1):
                 self.rpc.startProcess(f"{service}:{service}-{instance}", False)
-        while not self.sells():
-            self._still_alive(deadline)
+
+    def await_selling(self, timeout_s: float = 60) -> None:
+        """Waits until every started process serves and the shop sells."""
+        files = [self.layout.serving_file(service, n) for service in SERVICES for n in range(1, STARTED + 1)]
+        self._await(lambda: all(file.exists() for file in files) and self.sells(), timeout_s, "the shop does not sell")
 
     def stop(self) -> None:
         """Ends supervisord, which ends its processes first."""
@@ -166,8 +172,11 @@ class ShopFleet:
         _point(folder / "previous", (folder / "current").readlink())
         _point(folder / "current", Path(release))
         for process in self.running(service):
+            serving = self.layout.serving_file(service, int(process.rpartition("-")[2]))
             self.rpc.stopProcess(process)
-            self.rpc.startProcess(process)
+            serving.unlink(missing_ok=True)
+            self.rpc.startProcess(process, False)
+            self._await(serving.exists, 30, f"{process} does not serve release {release}")
 
     def running(self, service: str) -> list[str]:
         """The service's processes that run, as `group:process`."""
@@ -194,12 +203,14 @@ class ShopFleet:
         except (OSError, RpcFault):
             return False
 
-    def _still_alive(self, deadline: float) -> None:
-        if self._supervisord is None or self._supervisord.poll() is not None:
-            raise FleetError(f"supervisord ended: see {self.layout.logs / 'supervisord.out'}")
-        if time.monotonic() > deadline:
-            raise FleetError(f"the shop does not sell yet: see {self.layout.logs}")
-        time.sleep(0.1)
+    def _await(self, done: Callable[[], bool], timeout_s: float, complaint: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            if self._supervisord is None or self._supervisord.poll() is not None:
+                raise FleetError(f"supervisord ended: see {self.layout.logs / 'supervisord.out'}")
+            if time.monotonic() > deadline:
+                raise FleetError(f"{complaint} within {timeout_s:.0f} s: see {self.layout.logs}")
+            time.sleep(0.05)
 
 
 def _point(link: Path, to: Path) -> None:
@@ -237,7 +248,8 @@ def main() -> None:
         signal.signal(number, lambda *_: stopped.set())
     fleet.prepare()
     try:
-        fleet.start()
+        fleet.launch()
+        fleet.await_selling()
         print(f"the shop sells on port {fleet.layout.ports()['frontend']}; Ctrl-C ends it", flush=True)
         stopped.wait()
     finally:

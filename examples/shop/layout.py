@@ -44,6 +44,10 @@ class Layout:
         """The fault is on while this file exists."""
         return self.root / "faults" / f"{service}.{fault}"
 
+    def serving_file(self, service: str, instance: int) -> Path:
+        """Written by an instance once it listens; whoever restarts it removes it before."""
+        return self.root / "serving" / f"{service}-{instance}"
+
     def current(self, service: str) -> Path:
         """The folder of the release in use."""
         return (self.releases / service / "current").resolve()

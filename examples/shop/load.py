@@ -2,12 +2,13 @@
 
     python -m examples.shop.load --run RUN_FOLDER [--for-s 900]
 
-The rate is read from the file `rate` once a second. Arrivals keep their own time: a slow answer delays nobody else's
+It ends after that time, and when whoever started it is gone. The rate is read from the file `rate` once a second. Arrivals keep their own time: a slow answer delays nobody else's
 request; when too many are under way further visitors stay away, and are counted.
 """
 
 import argparse
 import asyncio
+import os
 import random
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from examples.shop.layout import Layout
 
 ITEMS = ("apple", "bread", "cheese", "coffee", "tea")
-MAX_UNDER_WAY = 40
+MAX_UNDER_WAY = 32
 MAX_RATE = 200.0
 TIMEOUT_S = 10
 
@@ -46,8 +47,8 @@ class Load:
         """Sends requests for that long, then waits for the last answers."""
         end = time.monotonic() + for_s
         due = told = time.monotonic()
-        rate = rate_of(self._layout)
-        while (now := time.monotonic()) < end:
+        rate, parent = rate_of(self._layout), os.getppid()
+        while (now := time.monotonic()) < end and os.getppid() == parent:
             if now - told >= 1:
                 told, rate = now, rate_of(self._layout)
                 print(

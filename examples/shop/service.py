@@ -148,6 +148,7 @@ async def serve(service: str, instance: int, layout: Layout) -> None:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", layout.ports()[service], reuse_port=True).start()
+        layout.serving_file(service, instance).write_text(f"{os.getpid()}\n")
         print(f"{service}-{instance} serves release {layout.current(service).name}", flush=True)
         await stop.wait()
         await runner.cleanup()

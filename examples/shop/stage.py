@@ -2,26 +2,40 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from autopilot.infra.composition import registry_of
 from autopilot.infra.platform.ports import free_port
 from autopilot.infra.settings import PREFIX, Settings, kafka_config
+from autopilot.projections.timeline import why
+from autopilot.schemas.events.effector import TargetObserved
 from examples.shop.fleet import PROJECT, SOURCE, STARTED, ShopFleet
 from examples.shop.layout import SERVICES
-from examples.shop.watch import LogWatch, NotSeenError
+from examples.shop.watch import LogWatch, NotSeenError, Told
 
 NORMAL_RATE = 12
 LOAD_FOR_S = 900
+NOTABLE = frozenset(
+    {
+        "SignalRaised", "SignalCleared", "IncidentOpened", "IncidentClosed", "PlanProposed", "PlanWithdrawn",
+        "NoPlanFound", "ApprovalRequested", "ApprovalGranted", "PlanAuthorized", "PlanDenied", "StepStarted",
+        "StepSucceeded", "StepFailed", "StepIndeterminate", "ExecutionFailed", "ExecutionRolledBack", "OutcomeVerified",
+        "OutcomeRejected", "OutcomeInconclusive", "AgentFaulted",
+    }
+)  # fmt: skip
+"""Events that are told while they happen."""
 HEALTHY_WITHIN_S = 60
-WARM_UP_S = 5
+WARM_UP_S = 6
 """Traffic before the first incident: the window that the first verification compares with."""
 
 
@@ -86,9 +100,13 @@ class Stage:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Ends everything, in the opposite order."""
-        self._ending.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Ends everything, in the opposite order; a further interrupt does not leave half of it running."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        with self._ending:
+            if kind is not None and issubclass(kind, NotSeenError):
+                self.autopilot.run("incidents")
 
     def say(self, text: str) -> None:
         """Prints one line of progress with the time."""
@@ -100,13 +118,14 @@ class Stage:
         shutil.rmtree(self.home, ignore_errors=True)
         self.fleet.prepare()
         self._end_with("the shop", self.fleet.stop)
-        self.say(f"starting the shop: {len(SERVICES)} services, {STARTED} processes each, under supervisord")
-        self.fleet.start()
         self._end_with("the platform", lambda: self.autopilot.run("down", show=False))
         self.autopilot.run("up")
+        self.say(f"starting the shop: {len(SERVICES)} services, {STARTED} processes each, under supervisord")
+        self.fleet.launch()
         self.autopilot.run("apply", str(SOURCE))
+        self.fleet.await_selling()
         settings = self.autopilot.settings()
-        self._log = LogWatch(kafka_config(settings), registry_of(settings))
+        self._log = LogWatch(kafka_config(settings), registry_of(settings), self._tell)
         self._ending.callback(self._log.close)
         self._start_load()
         self._await_health()
@@ -129,15 +148,17 @@ class Stage:
         self.say(
             f"load: {NORMAL_RATE} requests/s; waiting for telemetry of every instance and the state of every target"
         )
-        wanted = {(service, f"{service}-{number}") for service in SERVICES for number in range(1, STARTED + 1)}
-        self.log.wait("telemetry of every instance", lambda: wanted <= self.log.instances, HEALTHY_WITHIN_S)
-        targets = set(SERVICES)
-        self.log.wait(
-            "the effector's view of every target",
-            lambda: targets <= {e.payload.target for e in self.log.named("TargetObserved")},
-            HEALTHY_WITHIN_S,
-        )
+        numbers = range(1, STARTED + 1)
+        self.log.wait_for_instances({(name, f"{name}-{n}") for name in SERVICES for n in numbers}, HEALTHY_WITHIN_S)
+        for service in SERVICES:
+            self.log.wait(f"the effector's view of {service}", partial(_runs, service), 0, HEALTHY_WITHIN_S)
         time.sleep(WARM_UP_S)
+
+    def _tell(self, told: Told) -> None:
+        if told.event.type in NOTABLE:
+            self.say(
+                f"[cyan]{told.envelope.producer:9}[/] {told.event.type} [dim]{escape(why(told.payload).splitlines()[0])}[/]"
+            )
 
     def _end_with(self, what: str, stop: Callable[[], None]) -> None:
         def ended() -> None:
@@ -145,6 +166,15 @@ class Stage:
             stop()
 
         self._ending.callback(ended)
+
+
+def _runs(service: str, told: Told) -> bool:
+    observed = told.payload
+    return (
+        isinstance(observed, TargetObserved)
+        and observed.target == service
+        and int(observed.state["running"]) >= STARTED
+    )
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

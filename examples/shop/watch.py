@@ -1,22 +1,19 @@
-"""Watching the log while it grows: what happened in an incident, waited for with a deadline."""
+"""Watching the log while it grows: what is told there is passed on at once, and can be waited for with a deadline."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events import EVENT_TYPES
-from autopilot.schemas.events.planner import IncidentOpened
 from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.events.telemetry import MeasurementRequested, TelemetryBatch
+from autopilot.schemas.events.telemetry import TelemetryBatch
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.reader import read
 
 Told = Recorded[Any]
-_QUIET = (Tick, TelemetryBatch, MeasurementRequested)
-"""Events that are too many to be kept."""
 
 
 class NotSeenError(RuntimeError):
@@ -24,12 +21,13 @@ class NotSeenError(RuntimeError):
 
 
 class LogWatch:
-    """The events of the log since the watch began, in the order in which they were read."""
+    """The events of the log but for ticks, in the order in which they were read; `tell` is called with each."""
 
-    def __init__(self, kafka: Mapping[str, str], registry: SchemaRegistry) -> None:
+    def __init__(self, kafka: Mapping[str, str], registry: SchemaRegistry, tell: Callable[[Told], None]) -> None:
         self.events: list[Told] = []
         self.instances: set[tuple[str, str]] = set()
         """Service and instance of everything whose telemetry came in."""
+        self._tell = tell
         self._grown = threading.Condition()
         self._stopped = threading.Event()
         self._failure: Exception | None = None
@@ -41,61 +39,65 @@ class LogWatch:
             thread.start()
 
     def close(self) -> None:
-        """Ends the reading; it notices with the next record of each topic, ticks among them."""
+        """Ends the reading, which notices with the next tick of each topic."""
         self._stopped.set()
         for thread in self._threads:
             thread.join(3)
 
-    def named(self, name: str) -> list[Told]:
-        """The events of one type."""
-        return [told for told in list(self.events) if told.event.type == name]
+    def wait(
+        self,
+        what: str,
+        is_it: Callable[[Told], bool],
+        since: int,
+        timeout_s: float,
+        against: Callable[[Told], str] = lambda _: "",
+    ) -> Told:
+        """The first event from index `since` on that `is_it`.
 
-    def of_incident(self, incident_id: str, *names: str) -> list[Told]:
-        """The incident's events, only of the types named if any are."""
-        return [
-            told
-            for told in list(self.events)
-            if told.envelope.correlation_id == incident_id and (not names or told.event.type in names)
-        ]
+        Raises `NotSeenError` when the time is up, or as soon as `against` gives a reason why it will not come.
+        """
+        deadline, seen = time.monotonic() + timeout_s, since
+        with self._grown:
+            while True:
+                for told in self.events[seen:]:
+                    if is_it(told):
+                        return told
+                    if reason := against(told):
+                        raise NotSeenError(f"{what} is ruled out: {reason}")
+                seen = len(self.events)
+                self._pause(deadline, f"{what} did not happen within {timeout_s:.0f} s")
 
-    def opened_since(self, index: int, service: str) -> str:
-        """The id of the incident that was opened about `service` after `index`; empty while there is none."""
-        for told in self.events[index:]:
-            if isinstance(told.payload, IncidentOpened) and told.envelope.service == service:
-                return told.payload.incident_id
-        return ""
-
-    def wait(self, what: str, found: Callable[[], bool], timeout_s: float, against: Callable[[], str] = str) -> None:
-        """Returns once `found`. Raises `NotSeenError` when the time is up, or as soon as `against` says why not."""
+    def wait_for_instances(self, wanted: set[tuple[str, str]], timeout_s: float) -> None:
+        """Returns once telemetry of every instance came in. Raises `NotSeenError`."""
         deadline = time.monotonic() + timeout_s
         with self._grown:
-            while not found():
-                if self._failure is not None:
-                    raise NotSeenError(f"the log cannot be read: {self._failure}")
-                if reason := against():
-                    raise NotSeenError(f"{what} is ruled out: {reason}")
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise NotSeenError(f"{what} did not happen within {timeout_s:.0f} s")
-                self._grown.wait(min(left, 0.5))
+            while missing := wanted - self.instances:
+                names = ", ".join(sorted(instance for _, instance in missing))
+                self._pause(deadline, f"no telemetry of {names} came within {timeout_s:.0f} s")
+
+    def _pause(self, deadline: float, complaint: str) -> None:
+        if self._failure is not None:
+            raise NotSeenError(f"the log cannot be read: {self._failure}")
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise NotSeenError(complaint)
+        self._grown.wait(min(left, 0.5))
 
     def _follow(self, kafka: Mapping[str, str], registry: SchemaRegistry, topic: Topic) -> None:
         try:
-            for told in self._read(kafka, registry, topic):
+            for told in read(kafka, registry, topic, types=EVENT_TYPES.values(), follow=True):
                 if self._stopped.is_set():
                     return
                 self._take(told)
-        except Exception as error:  # a thread has nobody to raise to: the next wait raises it
+        except Exception as error:  # a thread has nobody to raise to: the next waiting raises it
             self._failure = error
 
-    def _read(self, kafka: Mapping[str, str], registry: SchemaRegistry, topic: Topic) -> Iterator[Told]:
-        yield from read(kafka, registry, topic, types=EVENT_TYPES.values(), follow=True)
-
     def _take(self, told: Told) -> None:
-        if isinstance(told.payload, TelemetryBatch):
-            for series in told.payload.series:
-                self.instances.add((told.envelope.service, series.attributes.get("service.instance.id", "")))
-        if told.position.topic == Topic.LOG and not isinstance(told.payload, _QUIET):
-            with self._grown:
+        with self._grown:
+            if isinstance(told.payload, TelemetryBatch):
+                ids = {series.attributes.get("service.instance.id", "") for series in told.payload.series}
+                self.instances |= {(told.envelope.service, instance) for instance in ids}
+            elif told.position.topic == Topic.LOG and not isinstance(told.payload, Tick):
                 self.events.append(told)
-                self._grown.notify_all()
+                self._tell(told)
+            self._grown.notify_all()
