@@ -67,7 +67,7 @@ class Stack:
         self._register_contracts()
         self._announce(f"starting {', '.join(wanted)}")
         self._supervision.start(wanted)
-        self._await_members([name for name in wanted if name in AGENTS])
+        self._await_members([name for name in wanted if name in (*AGENTS, "effector")])
         if "otlp" in wanted:
             self._await("otlp", lambda: answers(settings.otlp_port), 30)
         return self.status()
@@ -194,20 +194,20 @@ class Stack:
         finally:
             client.close()
 
-    def _await_members(self, agents: list[str]) -> None:
-        """Returns once every agent has joined its consumer group and has its partitions."""
+    def _await_members(self, groups: list[str]) -> None:
+        """Returns once each has joined its consumer group and has its partitions."""
         client = AdminClient({**kafka_config(self._settings), "log_level": 3})
 
         def stable() -> bool:
             try:
-                described = client.describe_consumer_groups(agents, request_timeout=5)
-                groups = [future.result() for future in described.values()]
+                described = client.describe_consumer_groups(groups, request_timeout=5)
+                found = [future.result() for future in described.values()]
             except KafkaException:
                 return False
-            return all(group.state == ConsumerGroupState.STABLE and group.members for group in groups)
+            return all(group.state == ConsumerGroupState.STABLE and group.members for group in found)
 
-        if agents:
-            wait_until(stable, 60, "the agents", self._supervision.log_of(agents[0]))
+        if groups:
+            wait_until(stable, 60, "the agents", self._supervision.log_of(groups[0]))
 
     # -- status ------------------------------------------------------------------------------------------------------
 

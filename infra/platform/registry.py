@@ -51,6 +51,7 @@ class EmbeddedRegistry:
             "QUARKUS_MANAGEMENT_HOST": HOST,
             "QUARKUS_MANAGEMENT_PORT": str(self.management_port),
             "QUARKUS_LOG_LEVEL": "WARN",
+            "QUARKUS_HTTP_ACCESS_LOG_ENABLED": "false",
             "APICURIO_STORAGE_KIND": "kafkasql",
             "APICURIO_KAFKASQL_BOOTSTRAP_SERVERS": self._bootstrap,
             "APICURIO_KAFKASQL_CONSUMER_POLL_TIMEOUT": str(_POLL_MS),

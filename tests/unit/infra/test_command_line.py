@@ -1,0 +1,155 @@
+"""The command line: every command explains itself, and a refusal is one line with an exit code."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+from typer.testing import CliRunner
+
+from autopilot.infra.cli import output
+from autopilot.infra.cli.main import MENDABLE, app, main
+from autopilot.infra.dead_letters import REDRIVEN, DeadLetter, chosen, redriven
+from autopilot.infra.settings import NotUpError
+from autopilot.schemas.events.runtime import DeadLettered
+
+RUNNER = CliRunner()
+
+
+def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command.help or ""
+
+
+ROOT = typer.main.get_command(app)
+assert isinstance(ROOT, TyperGroup)
+ALL = dict(commands(ROOT))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of its own, without a home in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTOPILOT_HOME", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_has_help_with_an_example(path: tuple[str, ...]) -> None:
+    result = RUNNER.invoke(app, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Example" in result.output
+    assert f"autopilot {' '.join(path)}" in " ".join(ALL[path].split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["incidents"],
+        ["timeline", "inc-1"],
+        ["approvals"],
+        ["approve", "apr-1", "--as", "ada"],
+        ["dead-letters", "list"],
+        ["halt", "--as", "ada", "--reason", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_home_that_is_not_up_is_said_in_one_line(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["autopilot", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == output.REFUSED
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert NotUpError in MENDABLE
+
+
+def test_a_setting_out_of_bounds_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("AUTOPILOT_PARTITIONS", "none")
+    monkeypatch.setattr("sys.argv", ["autopilot", "config"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == output.REFUSED
+    assert "setting `partitions` is 'none'" in capsys.readouterr().err
+
+
+def test_status_of_an_empty_home_is_no() -> None:
+    result = RUNNER.invoke(app, ["status", "--json"])
+    assert result.exit_code == output.NO
+    assert '"state": "STOPPED"' in result.output
+
+
+def test_down_of_an_empty_home_is_harmless() -> None:
+    result = RUNNER.invoke(app, ["down"])
+    assert (result.exit_code, result.output) == (0, "nothing was up\n")
+
+
+def test_an_unknown_process_is_refused() -> None:
+    result = RUNNER.invoke(app, ["run", "plannr"])
+    assert result.exit_code == output.REFUSED
+    assert "expected one of observer, planner" in result.output
+
+
+def test_keys_are_made_listed_and_printed_as_signers() -> None:
+    assert RUNNER.invoke(app, ["keys", "new", "ada", "--role", "author"]).exit_code == 0
+    assert "author" in RUNNER.invoke(app, ["keys", "list"]).output
+    printed = RUNNER.invoke(app, ["keys", "signers"]).output
+    assert printed.startswith("kind: Signers\n")
+    assert "name: ada" in printed
+
+
+def test_logs_end_with_what_was_written_last(home: Path) -> None:
+    logs = home / ".autopilot" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "planner.log").write_text("one\ntwo\nthree\n")
+    assert RUNNER.invoke(app, ["logs", "planner", "-n", "2"]).output == "two\nthree\n"
+    assert RUNNER.invoke(app, ["logs", "-n", "1"]).output == "planner   three\n"
+    assert RUNNER.invoke(app, ["logs", "plannr"]).exit_code == output.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("took_ms", "shown"), [(7, "7 ms"), (1_500, "1.5 s"), (119_949, "119.9 s"), (150_000, "2 min 30 s")]
+)
+def test_durations_read_well(took_ms: int, shown: str) -> None:
+    assert output.duration(took_ms) == shown
+
+
+# -- dead letters ------------------------------------------------------------------------------------------------------
+
+LETTER = DeadLetter(
+    "3f0a9c2b-71d4",
+    1,
+    DeadLettered(
+        reader="planner",
+        source_topic="autopilot.log",
+        source_partition=2,
+        source_offset=17,
+        error_class="invalid",
+        field="severity",
+        value="'loud'",
+        expected="one of `page`, `ticket`, `info`",
+        key=b"shop",
+        raw=b"\0\0\0\0\1bytes",
+        headers={"event-type": b"SignalRaised", "signature": b"k:s"},
+    ),
+)
+
+
+def test_a_redriven_record_is_the_one_that_it_was() -> None:
+    out = redriven(LETTER)
+    assert (out.topic, out.partition, out.key, out.value) == ("autopilot.log", 2, b"shop", b"\0\0\0\0\1bytes")
+    assert out.headers == {**LETTER.content.headers, REDRIVEN: b"3f0a9c2b-71d4"}
+
+
+def test_a_dead_letter_says_what_is_wrong_and_where() -> None:
+    assert LETTER.error == "`severity` is 'loud', expected one of `page`, `ticket`, `info`"
+    assert LETTER.source == "autopilot.log[2]@17"
+    assert chosen([LETTER], "3f0a") == [LETTER]
+    assert chosen([LETTER], "4") == []

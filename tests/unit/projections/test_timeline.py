@@ -1,0 +1,168 @@
+"""Timelines and the list of incidents, folded from whole incidents that all five agents made."""
+
+import random
+
+import pytest
+from loop import Loop
+
+from autopilot.projections import timeline as module
+from autopilot.projections.incidents import STAGES, incidents, pending_approvals
+from autopilot.projections.timeline import Event, timeline, why
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Envelope, Position, Recorded
+from autopilot.schemas.envelope import Event as Minted
+from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
+from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
+from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized
+
+
+@pytest.fixture(scope="module")
+def log() -> list[Event]:
+    """The log of two incidents, one after another; record times are the virtual clock's."""
+    loop = Loop(services=2, partitions=2)
+    loop.run(8)
+    loop.break_("svc-000")
+    loop.run(30)
+    loop.break_("svc-001")
+    loop.run(30)
+    runner = loop.runner
+    return [
+        Recorded(record.position, runner.codec.decode(record.value), None, record.timestamp_ms)
+        for partition in runner.topics[str(Topic.LOG)]
+        for record in partition
+    ]
+
+
+def test_a_timeline_goes_from_the_first_signal_to_the_end(log: list[Event]) -> None:
+    first, second = incidents(log)
+    course = timeline(log, first.incident_id)
+    assert course is not None
+    names = [line.event for line in course.lines]
+    assert names[0] == "SignalRaised"
+    assert names[-1] == "IncidentClosed"
+    wanted = ["IncidentOpened", "PlanProposed", "PlanAuthorized", "StepStarted", "StepSucceeded", "OutcomeVerified"]
+    assert [name for name in names if name in wanted] == wanted
+    assert course.resolution == "remediated"
+    assert (course.domain, course.service) == (first.domain, first.service) != (second.domain, second.service)
+
+
+def test_every_line_says_who_and_why_and_bears_its_ids(log: list[Event]) -> None:
+    course = timeline(log, incidents(log)[0].incident_id)
+    assert course is not None
+    for line in course.lines:
+        assert line.producer
+        assert line.why not in ("", line.event)
+        assert line.after_ms >= 0
+    step = next(line for line in course.lines if line.event == "StepRequested")
+    assert step.ids.keys() == {"plan_id", "decision_id", "execution_id", "step_id"}
+    assert "switch_release svc-000(release=good)" in step.why
+
+
+def test_the_stages_add_up_by_record_times(log: list[Event]) -> None:
+    course = timeline(log, incidents(log)[0].incident_id)
+    assert course is not None
+    took = {stage.name: stage.took_ms for stage in course.stages}
+    assert took["verification"] >= 4_000
+    assert took["signal to end"] == course.lines[-1].at_ms - course.lines[0].at_ms
+    assert "waiting for approval" not in took
+
+
+def test_the_order_in_which_events_are_read_does_not_matter(log: list[Event]) -> None:
+    incident = incidents(log)[0].incident_id
+    shuffled = list(log)
+    random.Random(7).shuffle(shuffled)
+    assert timeline(shuffled, incident) == timeline(log, incident)
+
+
+def test_an_unknown_incident_has_no_timeline(log: list[Event]) -> None:
+    assert timeline(log, "inc-0") is None
+
+
+def test_an_incident_is_listed_with_the_stage_that_it_has_reached(log: list[Event]) -> None:
+    first, second = incidents(log)
+    assert (first.stage, second.stage) == ("remediated", "remediated")
+    assert first.closed
+    mine = [event for event in log if event.envelope.correlation_id == first.incident_id]
+    until = next(i for i, event in enumerate(mine) if event.event.type == "ExecutionCompleted")
+    (half_way,) = incidents(mine[: until + 1])
+    assert (half_way.stage, half_way.closed) == ("verifying", False)
+
+
+def test_every_event_of_an_incident_has_a_line_of_its_own() -> None:
+    silent = {"ConfigurationActivated", "Halt", "Resume", "Tick", "AgentUpgraded", "DeadLettered", "AgentSnapshot"}
+    silent |= {"TelemetryBatch", "BaselineSummarised", "LogSealed"}
+    explained = {model.event_type() for model in module._WHY}
+    assert set(EVENT_TYPES) - silent - explained == set()
+    assert {model.event_type() for model in STAGES} <= set(EVENT_TYPES)
+
+
+# -- approvals ---------------------------------------------------------------------------------------------------------
+
+DECISION = Decision(
+    decision_id="dec-1",
+    plan_id="plan-1",
+    incident_id="inc-1",
+    plan_hash="sha256:1",
+    bundle="shop@1",
+    bundle_digest="sha256:2",
+    rules=[],
+    facts=[],
+    facts_digest="sha256:3",
+)
+REQUEST = ApprovalRequested(
+    approval_id="apr-1", decision=DECISION, group="approver", needed=2, summary="scale up", expires_at_us=9
+)
+GRANTED = ApprovalGranted(
+    approval_id="apr-1",
+    plan_id="plan-1",
+    plan_hash="sha256:1",
+    facts_digest="sha256:3",
+    approver="ada",
+    comment="looks right",
+)
+REJECTED = ApprovalRejected(
+    approval_id="apr-1", plan_id="plan-1", plan_hash="sha256:1", approver="ada", comment="not now"
+)
+AUTHORIZED = PlanAuthorized(decision=DECISION, obligations=[], approvals=[], not_after_us=9)
+CLOSED = IncidentClosed(incident_id="inc-1", resolution="recovered", reason="by itself")
+
+
+def said(*payloads: Payload) -> list[Event]:
+    envelope = Envelope(
+        event_id="e",
+        run="live",
+        correlation_id="inc-1",
+        causation_id="",
+        cause_topic="",
+        cause_partition=-1,
+        cause_offset=-1,
+        occurred_at_us=0,
+        domain="shop",
+        service="checkout",
+        producer="test",
+    )
+    return [Recorded(Position("autopilot.log", 0, i), Minted(envelope, p), None, i) for i, p in enumerate(payloads)]
+
+
+def test_a_request_waits_with_those_who_have_approved() -> None:
+    (waiting,) = pending_approvals(said(REQUEST, GRANTED))
+    assert (waiting.approval_id, waiting.approvers, waiting.position.offset) == ("apr-1", ("ada",), 0)
+
+
+@pytest.mark.parametrize("end", [AUTHORIZED, REJECTED, CLOSED])
+def test_a_request_that_is_answered_or_overtaken_waits_no_more(end: Payload) -> None:
+    assert pending_approvals(said(REQUEST, end)) == []
+
+
+def test_approvals_read_as_sentences() -> None:
+    assert why(GRANTED) == "approved by ada: looks right"
+    assert why(REJECTED) == "refused by ada: not now"
+    assert why(REQUEST) == "2 of approver must approve: scale up"
+
+
+def test_an_incident_without_an_end_is_open() -> None:
+    opened = IncidentOpened(incident_id="inc-1", signal_ids=[], severity="page", title="slow", started_at_us=0)
+    course = timeline(said(opened), "inc-1")
+    assert course is not None
+    assert (course.title, course.resolution, course.stages) == ("slow", "", [])
