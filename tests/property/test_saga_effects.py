@@ -48,7 +48,7 @@ class World:
         self.executor: PartitionFold[Any] = PartitionFold(
             Executor(), self.bench.codec, Mint(self.bench.codec, "executor", 1), reads_run="live"
         )
-        self.plan = plan(*(step(number, verb=verb) for number, verb in enumerate(verbs, start=1)))
+        self.plan = plan(*(step(number, verb=verb, settle_ms=1_000) for number, verb in enumerate(verbs, start=1)))
         self.bench.say(self.plan)
         self.bench.say(authorization(self.plan), key=POLICY)
 

@@ -57,6 +57,7 @@ class FakeDriver(KeyedDriver):
     dies: str = ""
     """`before` or `after` the effect of the next act."""
     error: TargetError | None = None
+    """What the next act raises instead of having its effect."""
     blinded: bool = False
     """Whether nobody can tell by looking whether a witnessed act happened."""
 
@@ -71,7 +72,8 @@ class FakeDriver(KeyedDriver):
     def apply(self, action: Action, observation: Observation, key: str, timeout_s: float, /) -> Applied:
         self._die("before")
         if self.error is not None:
-            raise self.error
+            error, self.error = self.error, None
+            raise error
         changed = action.verb != "set" or bool(self.diff(action, self.observe(action.target)))
         if changed:
             self.numbers[action.target] = action.parameters["n"]
