@@ -14,7 +14,7 @@ from autopilot.infra.platform.ports import HOST, PortBook
 from autopilot.infra.platform.registry import CONFLUENT_API
 from autopilot.infra.schema_registry import HttpSchemaRegistry
 from autopilot.infra.settings import NotUpError, Settings, kafka_config
-from autopilot.infra.signers import POLICY
+from autopilot.infra.signers import POLICY, SEALER
 from autopilot.infra.structured_logs import log_json
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.signing import SigningKey
@@ -154,6 +154,21 @@ def _otlp(settings: Settings) -> Runnable:
     return OtlpReceiver(publisher=publisher_of(settings, "otlp"), host=settings.otlp_host, port=settings.otlp_port)
 
 
+def _sealer(settings: Settings) -> Runnable:
+    from autopilot.streams.sealer import Sealer, SealerOptions
+
+    options = SealerOptions(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        key=ensure_key(settings.keys, SEALER),
+        file=settings.seals,
+        every_records=settings.seal_every,
+        every_s=settings.seal_after_s,
+        run=settings.run,
+    )
+    return Sealer(options)
+
+
 BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
     "observer": _observer,
     "planner": _planner,
@@ -161,6 +176,7 @@ BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
     "executor": _executor,
     "verifier": _verifier,
     "effector": _effector,
+    "sealer": _sealer,
     "clock": _clock,
     "otlp": _otlp,
 }

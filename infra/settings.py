@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     run: str = _setting(LIVE_RUN, "run that the processes belong to")
     instance: str = _setting("1", "name of this instance among several of the same process", min_length=1)
     snapshot_every: int = _setting(50_000, "records between two snapshots of an agent's state", ge=1)
+    seal_every: int = _setting(10_000, "records after which a seal is written", ge=1, le=40_000)
+    seal_after_s: float = _setting(30.0, "seconds after which one is written when there are any records", gt=0)
+    seal_file: Path | None = _setting(
+        None, "file outside Kafka that seals are written to as well; `seals.jsonl` in the home folder without one"
+    )
     otlp_host: str = _setting("127.0.0.1", "address that the OTLP receiver listens on")
     otlp_port: int = _setting(4318, "port that the OTLP receiver listens on", ge=1, le=65_535)
     supervisord_url: str = _setting("", "XML-RPC address of the supervisord that the effector acts on")
@@ -95,6 +100,11 @@ class Settings(BaseSettings):
         return self.home / "logs"
 
     @property
+    def seals(self) -> Path:
+        """The seal file."""
+        return self.seal_file or self.home / "seals.jsonl"
+
+    @property
     def embeds_kafka(self) -> bool:
         """Whether an embedded Kafka is run."""
         return not self.kafka
@@ -114,6 +124,8 @@ class Settings(BaseSettings):
         values["home"] = self.home.absolute()
         if self.supervisord_releases is not None:
             values["supervisord_releases"] = self.supervisord_releases.absolute()
+        if self.seal_file is not None:
+            values["seal_file"] = self.seal_file.absolute()
         return {PREFIX + name.upper(): _plain(value) for name, value in values.items()}
 
 

@@ -1,7 +1,7 @@
 """The signer list that the keys of a folder make: who they are, and what their signatures are good for.
 
-A home that nobody has configured gets three principals: the policy agent, an administrator, and an approver who is
-another person, because whoever activates configuration must not be the only one to approve what follows from it.
+A home that nobody has configured gets four principals: the policy agent, the sealer, an administrator, and an approver
+who is another person, because whoever activates configuration must not be the only one to approve what follows.
 """
 
 import json
@@ -10,11 +10,12 @@ from pathlib import Path
 from autopilot.infra.keys import ensure_key, public_key_of
 from autopilot.schemas.configuration import Principal, Role, Signers
 
-ADMINISTRATOR, APPROVER, POLICY = "admin", "approver", "policy"
+ADMINISTRATOR, APPROVER, POLICY, SEALER = "admin", "approver", "policy", "sealer"
 ROLES_OF_NEW: dict[str, list[str]] = {
     ADMINISTRATOR: [Role.ADMINISTRATOR, Role.AUTHOR, Role.OPERATOR],
     APPROVER: [Role.APPROVER, Role.OPERATOR],
     POLICY: [Role.POLICY],
+    SEALER: [Role.SEALER],
 }
 """The principals of a new home and their roles."""
 DEFAULT_ROLES: list[str] = [Role.APPROVER]

@@ -8,7 +8,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from autopilot.infra.cli import apply, dead_letters, incidents, keys, lifecycle, people, policy, schemas
+from autopilot.infra.cli import apply, archive, audit, dead_letters, incidents, keys, lifecycle, people, policy, schemas
 from autopilot.infra.cli.output import REFUSED
 from autopilot.infra.keys import KeyFileError
 from autopilot.infra.platform.ports import PortInUseError
@@ -43,8 +43,11 @@ for command in (
     people.reject,
     people.halt,
     people.resume,
+    archive.archive,
+    archive.restore,
 ):
     app.command()(command)
+app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")

@@ -232,4 +232,5 @@ def test_the_keys_of_a_new_home_make_a_signer_list(tmp_path: Path) -> None:
         "admin": ["administrator", "author", "operator"],
         "approver": ["approver", "operator"],
         "policy": ["policy"],
+        "sealer": ["sealer"],
     }
