@@ -24,7 +24,7 @@ from examples.shop.watch import NotSeenError
 
 HOME = PROJECT / ".autopilot" / "demo"
 SUSPECT = "checkout"
-SURGE_RATE = 56
+SURGE_RATE = 54
 APPROVER = "approver"
 BLIND_FOR_S = 4
 """How long telemetry stays away after the incident was opened: time enough for something to go wrong."""

@@ -2,8 +2,9 @@
 
     python -m examples.shop.load --run RUN_FOLDER [--for-s 900]
 
-It ends after that time, and when whoever started it is gone. The rate is read from the file `rate` once a second. Arrivals keep their own time: a slow answer delays nobody else's
-request; when too many are under way further visitors stay away, and are counted.
+It ends after that time, and when whoever started it is gone. The rate is read from the file `rate` once a second.
+Arrivals keep their own time: a slow answer delays nobody else's request; when too many are under way further visitors
+stay away, and are counted.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from examples.shop.layout import Layout
 
 ITEMS = ("apple", "bread", "cheese", "coffee", "tea")
-MAX_UNDER_WAY = 32
+MAX_UNDER_WAY = 56
 MAX_RATE = 200.0
 TIMEOUT_S = 10
 

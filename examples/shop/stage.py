@@ -156,9 +156,8 @@ class Stage:
 
     def _tell(self, told: Told) -> None:
         if told.event.type in NOTABLE:
-            self.say(
-                f"[cyan]{told.envelope.producer:9}[/] {told.event.type} [dim]{escape(why(told.payload).splitlines()[0])}[/]"
-            )
+            meaning = escape(why(told.payload).splitlines()[0])
+            self.say(f"[cyan]{told.envelope.producer:9}[/] {told.event.type} [dim]{meaning}[/]")
 
     def _end_with(self, what: str, stop: Callable[[], None]) -> None:
         def ended() -> None:
