@@ -91,6 +91,14 @@ def test_many_clients_at_once_lose_nothing(url: str, cluster: dict[str, str]) ->
 
 
 def test_a_broken_request_writes_nothing(url: str, cluster: dict[str, str]) -> None:
-    answer = httpx.post(url, content=b"\x0a\xff\xff", headers={"Content-Type": "application/x-protobuf"})
-    assert answer.status_code == 400
-    assert list(read(cluster, REGISTRY, str(Topic.TELEMETRY))) == []
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = "cart"
+    resource.scope_metrics.add().metrics.add(name="n").gauge.data_points.add(time_unix_nano=10**18, as_int=1)
+    good = request.SerializeToString()
+    headers = {"Content-Type": "application/x-protobuf"}
+    statuses = [
+        httpx.post(url, content=body, headers=headers).status_code for body in (good, good[:-2], good + b"\x0a")
+    ]
+    assert statuses == [200, 400, 400]
+    assert len(list(read(cluster, REGISTRY, str(Topic.TELEMETRY)))) == 1
