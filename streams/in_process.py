@@ -79,13 +79,28 @@ class InProcess:
         key: SigningKey | None = None,
     ) -> None:
         """Records an event from outside at the present virtual time and lets all agents run until they are idle."""
+        self.append(
+            payload, domain=domain, service=service, correlation_id=correlation_id, producer=producer, key=key
+        )  # fmt: skip
+        self.settle()
+
+    def append(
+        self,
+        payload: Payload,
+        *,
+        domain: str = "",
+        service: str = "",
+        correlation_id: str = "",
+        producer: str = "outside",
+        key: SigningKey | None = None,
+    ) -> None:
+        """Records an event as `pipe` does and lets nobody run yet: for bulk, before one `settle`."""
         draft = Draft(payload, domain, service, correlation_id)
         mint = Mint(self.codec, producer, self.partitions, self.run, key, frozenset({payload.event_type()}))
         if payload.broadcast:
             self._append(mint.broadcast(draft, self.now_us))
         else:
             self._append([mint.from_outside(draft, self.now_us, self._placements)])
-        self.settle()
 
     def append_raw(self, topic: Topic, partition: int, value: bytes, headers: dict[str, bytes] | None = None) -> None:
         """Puts raw bytes on a topic, as a broken producer would."""
@@ -107,6 +122,11 @@ class InProcess:
             self.now_us += self._tick_us
             self.pipe(Tick(at_us=self.now_us), producer="clock")
         self.now_us = until
+
+    def tick(self, at_us: int) -> None:
+        """Moves the clock to `at_us` by one tick, which may be as long as a recording asks for; nobody runs yet."""
+        self.now_us = at_us
+        self.append(Tick(at_us=at_us), producer="clock")
 
     def settle(self) -> None:
         """Runs every agent and responder until none has anything left to read."""

@@ -4,6 +4,7 @@ import io
 import mmap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any, BinaryIO
 
 import fastavro
@@ -37,11 +38,13 @@ _SCHEMA = fastavro.parse_schema(
 )
 
 
-def write_log(path: Path, batches: Iterable[list[WholeRecord]]) -> None:
-    """Writes a new file."""
+def write_log(path: Path, batches: Iterable[list[WholeRecord]], marker: bytes | None = None) -> None:
+    """Writes a new file. `marker` are the 16 bytes between its blocks, drawn at random unless they are given."""
     with path.open("wb") as file:
         rows = (_row(record) for batch in batches for record in batch)
-        fastavro.writer(file, _SCHEMA, rows, codec="deflate", sync_interval=_BLOCK_BYTES)
+        fastavro.writer(
+            file, _SCHEMA, rows, codec="deflate", sync_interval=_BLOCK_BYTES, sync_marker=marker or token_bytes(16)
+        )
 
 
 def read_log(path: Path) -> Iterator[list[WholeRecord] | Damage]:
