@@ -14,6 +14,8 @@ from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.registry import canonical_json, subject_of
 
 COMPATIBILITY = "FULL_TRANSITIVE"
+_NO_IDLE_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
+"""Everything is asked once, so a connection is not worth keeping."""
 _CONTENT = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
 
 
@@ -30,7 +32,7 @@ class HttpSchemaRegistry:
 
     def __init__(self, url: str, *, timeout_s: float = 10.0, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
-        self._client = httpx.Client(timeout=timeout_s, transport=transport)
+        self._client = httpx.Client(timeout=timeout_s, transport=transport, limits=_NO_IDLE_CONNECTIONS)
         self._ids: dict[type[Payload], int] = {}
         self._schemas: dict[int, Schema] = {}
         self._subjects: set[str] = set()
