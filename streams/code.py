@@ -1,6 +1,7 @@
 """The digest of the code that decides, so that a log says which code handled which offsets."""
 
 import hashlib
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -12,14 +13,20 @@ from autopilot.streams import fold
 DECIDING = (autopilot.agents, autopilot.policies, autopilot.schemas)
 
 
+def code_digest(agent: object) -> str:
+    """The digest of what decides for `agent`: agents, policies, contracts, the fold, and the module of its class."""
+    return _digest(type(agent).__module__)
+
+
 @cache
-def code_digest() -> str:
-    """SHA-256 over the sources of agents, policies, contracts and the fold, by relative path; as `sha256:HEX`."""
+def _digest(module: str) -> str:
+    """SHA-256 over the sources, by relative path; as `sha256:HEX`."""
     whole = hashlib.sha256()
     for package in DECIDING:
         root = Path(next(iter(package.__path__)))
         for path in sorted(root.rglob("*.py")):
             whole.update(f"{package.__name__}/{path.relative_to(root).as_posix()}\0".encode())
             whole.update(path.read_bytes())
-    whole.update(Path(str(fold.__file__)).read_bytes())
+    for source in (fold.__file__, sys.modules[module].__file__):
+        whole.update(Path(str(source)).read_bytes())
     return "sha256:" + whole.hexdigest()

@@ -45,7 +45,7 @@ def recover(
         for chunk in _chunks(records):
             fold.step(chunk)
             folded += len(chunk)
-    return Recovered(folded, start if loaded else None, _upgrade(fold, snapshot, start))
+    return Recovered(folded, start if loaded else None, _upgrade(fold, snapshot, partition, start))
 
 
 def snapshot_records(mint: Mint, fold: PartitionFold[Any], topic: Topic, partition: int) -> list[Outgoing]:
@@ -53,7 +53,7 @@ def snapshot_records(mint: Mint, fold: PartitionFold[Any], topic: Topic, partiti
     return records_of(
         mint,
         agent=fold.agent.name,
-        code_digest=code_digest(),
+        code_digest=code_digest(fold.agent),
         topic=topic,
         partition=partition,
         next_offset=fold.runtime.next_offset,
@@ -66,18 +66,22 @@ def _load(fold: PartitionFold[Any], snapshot: Snapshot) -> bool:
     try:
         fold.load(snapshot.state)
     except (ValueError, KeyError, TypeError):
-        if snapshot.manifest.code_digest == code_digest():
+        if snapshot.manifest.code_digest == code_digest(fold.agent):
             raise
         return False
     return True
 
 
-def _upgrade(fold: PartitionFold[Any], snapshot: Snapshot | None, from_offset: int) -> Draft | None:
-    previous = snapshot.manifest.code_digest if snapshot is not None else ""
-    if previous == code_digest():
+def _upgrade(fold: PartitionFold[Any], snapshot: Snapshot | None, partition: int, from_offset: int) -> Draft | None:
+    previous, present = snapshot.manifest.code_digest if snapshot is not None else "", code_digest(fold.agent)
+    if previous == present:
         return None
     event = AgentUpgraded(
-        agent=fold.agent.name, code_digest=code_digest(), previous_digest=previous, from_offset=from_offset
+        agent=fold.agent.name,
+        code_digest=present,
+        previous_digest=previous,
+        partition=partition,
+        from_offset=from_offset,
     )
     return Draft(event, "")
 

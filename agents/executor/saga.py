@@ -37,6 +37,8 @@ from autopilot.schemas.events.executor import (
 from autopilot.schemas.events.planner import Action, Step
 
 RETRYABLE = frozenset({FailureClass.TRANSIENT, FailureClass.TIMEOUT, FailureClass.CONFLICT})
+UNTOUCHED = frozenset({FailureClass.REFUSED, FailureClass.STALE})
+"""The target was not even tried: it says nothing about its health."""
 GRACE_US = 10_000_000
 """How long past its timeout an answer is waited for."""
 FIRST_BACK_OFF_US = 1_000_000
@@ -246,14 +248,17 @@ class Saga:
             return
         if failure is FailureClass.TIMEOUT:  # its effect may be there in part
             self._put(touched=(*self.execution.touched, step.step_id), partial=True)
-        self._turn_back(self.execution.reason or why)
+        self._turn_back(self.execution.reason or why, failure=failure)
 
-    def _turn_back(self, reason: str, *, needs_person_when_nothing_to_undo: bool = False) -> None:
+    def _turn_back(
+        self, reason: str, *, needs_person_when_nothing_to_undo: bool = False, failure: FailureClass | None = None
+    ) -> None:
         """Undoes what was touched, last first; without anything that can be undone it ends here."""
         touched = [self._known.step(step_id) for step_id in self.execution.touched]
         undo = tuple(step.step_id for step in reversed(touched) if step.compensation is not None)
         if not undo:
-            self._give_up(reason, needs_person=needs_person_when_nothing_to_undo or self._leaves_something())
+            needs_person = needs_person_when_nothing_to_undo or self._leaves_something()
+            self._give_up(reason, needs_person=needs_person, failure=failure)
             return
         self._put(
             state=EXECUTION.after(self.execution.state, ExecutionTrigger.UNDO),
@@ -284,9 +289,10 @@ class Saga:
         cut_short = self.execution.partial and left[-1] == self.execution.touched[-1]
         return cut_short or not self._known.plan.reversible
 
-    def _give_up(self, reason: str, *, needs_person: bool) -> None:
+    def _give_up(self, reason: str, *, needs_person: bool, failure: FailureClass | None = None) -> None:
         self._end(ExecutionTrigger.GIVE_UP)
-        self._say(ExecutionFailed(**self._names(), reason=reason, needs_person=needs_person))
+        ended_by = failure.value if failure else ""
+        self._say(ExecutionFailed(**self._names(), reason=reason, needs_person=needs_person, failure=ended_by))
 
     # -- breakers ----------------------------------------------------------------------------------------------------
 
@@ -295,7 +301,7 @@ class Saga:
         return name, self._state.breakers.get(name, Breaker())
 
     def _count_failure(self, failure: FailureClass, reason: str, *, final: bool) -> list[Draft]:
-        if failure is FailureClass.REFUSED and not (final and self.execution.phase == COMPENSATION):
+        if failure in UNTOUCHED and not (final and self.execution.phase == COMPENSATION):
             self._probe_untried()
             return []
         name, breaker = self._breaker()

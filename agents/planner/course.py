@@ -8,6 +8,7 @@ from autopilot.agents.planner.planning import hand_over, plan, tried, withdraw
 from autopilot.agents.planner.remedies import attempt_key
 from autopilot.agents.planner.state import Turn
 from autopilot.schemas.configuration import Role
+from autopilot.schemas.events.effector import FailureClass
 from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionFailed,
@@ -55,6 +56,10 @@ def failed(turn: Turn, payload: ExecutionFailed) -> None:
     """The next remedy is tried, unless the target may be in a state that a person must look at."""
     incident = _planned(turn, payload.incident_id, payload.plan_id, Trigger.EXECUTION_FAILED)
     if incident is None:
+        return
+    if payload.failure == FailureClass.STALE and incident.plan is not None:
+        turn.state.used_at_us.pop(attempt_key(incident.plan.remedy, incident.plan.service), None)
+        _next(turn, incident, Trigger.EXECUTION_FAILED)  # nothing was touched: it is planned anew on what is there now
         return
     incident = _tried(turn, incident, f"its execution failed: {payload.reason}")
     harmless = incident.phase == Phase.ROLLING_BACK and incident.plan is not None and incident.plan.leaves_nothing

@@ -12,7 +12,8 @@ from functools import partial
 
 from autopilot.agents.planner.confidence import Posterior, Tally, posterior
 from autopilot.agents.planner.incident import Incident, Signal
-from autopilot.agents.planner.variables import ENVIRONMENT, Target, target_key, values_of
+from autopilot.agents.planner.variables import DECLARED_STATE, ENVIRONMENT, Target, target_key, values_of
+from autopilot.policies.cel_engine import names_in
 from autopilot.policies.expression import Expression, ExpressionError, Value
 from autopilot.schemas.configuration import Remedy, RemedyAction, RemedyStep, Service, canonical
 from autopilot.schemas.events.planner import Action, Alternative, RiskClass, Step
@@ -153,10 +154,7 @@ def _candidate(remedy: Remedy, digest: str, case: Case) -> Candidate:
         remedy=remedy,
         digest=digest,
         context=context,
-        steps=[
-            _step(number, step, by_driver[step.driver], values[step.driver])
-            for number, step in enumerate(remedy.steps, start=1)
-        ],
+        steps=_steps(remedy, by_driver, values),
         instances=instances,
         blast_radius_bp=_share_bp(
             instances, max(case.service.instances, by_driver[remedy.steps[0].driver].number("running"))
@@ -209,7 +207,25 @@ def _share_bp(instances: int, capacity: int) -> int:
     return min(10_000, -(-instances * 10_000 // capacity))
 
 
-def _step(number: int, step: RemedyStep, target: Target, values: Values) -> Step:
+def _steps(remedy: Remedy, by_driver: Mapping[str, Target], values: Mapping[str, Values]) -> list[Step]:
+    """The steps; the first at each target expects the state that the remedy's expressions looked at."""
+    steps: list[Step] = []
+    for number, step in enumerate(remedy.steps, start=1):
+        first = all(earlier.action.driver != step.driver for earlier in steps)
+        expected = _looked_at(remedy, step.driver, by_driver[step.driver]) if first else {}
+        steps.append(_step(number, step, by_driver[step.driver], values[step.driver], expected))
+    return steps
+
+
+def _looked_at(remedy: Remedy, driver: str, target: Target) -> dict[str, str]:
+    actions = [a for step in remedy.steps if step.driver == driver for a in (step.action, step.compensation) if a]
+    sources = [remedy.precondition, *(source for action in actions for source in action.parameters.values())]
+    names = {name for source in sources for name in names_in(source)}
+    keys = (DECLARED_STATE[name] for name in sorted(names & DECLARED_STATE.keys()))
+    return {key: target.state[key] for key in keys if key in target.state}
+
+
+def _step(number: int, step: RemedyStep, target: Target, values: Values, expected: dict[str, str]) -> Step:
     undo = step.compensation
     return Step(
         step_id=f"{number}-{step.id}",
@@ -218,6 +234,7 @@ def _step(number: int, step: RemedyStep, target: Target, values: Values) -> Step
         timeout_ms=step.timeout_ms,
         max_attempts=step.max_attempts,
         settle_ms=step.settle_ms,
+        expected=expected,
     )
 
 

@@ -50,6 +50,14 @@ VARIABLES = (
 )
 """Every variable, in the order in which they are documented."""
 
+DECLARED_STATE = {
+    "release": "release",
+    "previous_release": "previous_release",
+    "desired": "desired",
+    "max_instances": "max",
+}
+"""Variables that are a target's declared state, and its key there. How many run is left out: it moves by itself."""
+
 ENVIRONMENT = Environment({variable.name: variable.type for variable in VARIABLES})
 
 

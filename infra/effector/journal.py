@@ -15,9 +15,10 @@ same log goes on.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from autopilot.agents.executor.states import FORWARD
 from autopilot.infra.effector.gate import Attempt, Gate, GateState, Told
 from autopilot.infra.effector.jobs import Jobs
-from autopilot.infra.effector.port import Applied
+from autopilot.infra.effector.port import Applied, Observation
 from autopilot.infra.effector.work import (
     Drivers,
     Prepared,
@@ -31,7 +32,8 @@ from autopilot.infra.effector.work import (
 )
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Event, Recorded
-from autopilot.schemas.events.effector import FailureClass, StepFailed, StepStarted
+from autopilot.schemas.events.effector import FailureClass, StepFailed, StepStarted, TargetObserved
+from autopilot.schemas.events.executor import StepRequested
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
@@ -61,7 +63,7 @@ class Begun:
     """An act that may begin once `outgoing` is recorded; `prepared` is None for an answer without an act."""
 
     name: str
-    outgoing: Outgoing
+    outgoing: tuple[Outgoing, ...]
     prepared: Prepared | None = None
 
 
@@ -185,15 +187,37 @@ class PartitionJournal:
         if request.idempotency_key in self._state.succeeded:
             done = Applied(changed=False, after=prepared.observation.state)
             return self._answer(name, attempt, step_succeeded(request, done))
+        moved = self._moved(request, prepared.observation)
+        if moved:
+            return self._stale(name, attempt, prepared.observation, moved)
         started = StepStarted(
             **request.model_dump(include=_STARTED_FIELDS),
             crash_class=prepared.crash_class,
             before=dict(prepared.observation.state),
         )
-        return Begun(name, self._minted(started, attempt.asked, request, 0), prepared)
+        return Begun(name, (self._minted(started, attempt.asked, request, 0),), prepared)
+
+    def _moved(self, request: StepRequested, observation: Observation) -> str:
+        """How the target differs from what the step was planned on; empty when it does not, or we began to move it."""
+        known = self._state.plans.get(request.plan_id)
+        if known is None or request.phase != FORWARD or request.attempt > 1:
+            return ""
+        expected = known.step(request.step_id).expected
+        found = ((key, value, observation.state.get(key, "")) for key, value in expected.items())
+        return ", ".join(f"`{key}` is `{now}`, planned on `{value}`" for key, value, now in found if now != value)
+
+    def _stale(self, name: str, attempt: Attempt, observation: Observation, moved: str) -> Begun:
+        """The planner is told what is there now before it is told that its plan was stale."""
+        action = attempt.request.action
+        seen = TargetObserved(
+            driver=action.driver, target=action.target, state=dict(observation.state), revision=observation.revision
+        )
+        failed = step_failed(attempt.request, FailureClass.STALE, moved)
+        told = (self._minted(seen, attempt.asked, attempt.request, 2),)
+        return Begun(name, (*told, *self._answer(name, attempt, failed).outgoing))
 
     def _answer(self, name: str, attempt: Attempt, result: Payload) -> Begun:
-        return Begun(name, self._minted(result, attempt.asked, attempt.request, 1))
+        return Begun(name, (self._minted(result, attempt.asked, attempt.request, 1),))
 
     def _take_up(self, name: str, attempt: Attempt, started: StepStarted) -> None:
         refusal = self._gate.refusal(self._state, attempt.request, self._present_us, again=True)

@@ -176,7 +176,7 @@ class EffectorWorker:
                 return
             begun = partition.journal.at_end()
             if begun:
-                self._commit(number, [one.outgoing for one in begun], consumer)
+                self._commit(number, [outgoing for one in begun for outgoing in one.outgoing], consumer)
                 partition.journal.committed(begun)
         self._say_observed(number, consumer)
 

@@ -22,6 +22,8 @@ class FailureClass(StrEnum):
     """The target does not exist."""
     CONFLICT = "conflict"
     """Another writer changed the target."""
+    STALE = "stale"
+    """The target is not in the state that the step was planned on. Nothing was touched; it may be planned anew."""
 
 
 class TargetObserved(Payload):
@@ -92,7 +94,7 @@ class StepFailed(Payload):
     phase: str = described("`forward` or `compensation`.")
     attempt: int = described("The try.", ge=1)
     failure: FailureClass = described(
-        "One of `refused`, `transient`, `permanent`, `timeout`, `denied`, `missing`, `conflict`."
+        "One of `refused`, `transient`, `permanent`, `timeout`, `denied`, `missing`, `conflict`, `stale`."
     )
     reason: str = described("What went wrong, for people.")
     after: dict[str, str] = optional("The target's state after the attempt, when it could be read.", {})

@@ -1,6 +1,6 @@
 """What the executor says: the course of a plan's execution as a saga."""
 
-from autopilot.schemas.contract import DurationMs, Payload, TimestampUs, described
+from autopilot.schemas.contract import DurationMs, Payload, TimestampUs, described, optional
 from autopilot.schemas.events.planner import Action
 
 
@@ -56,6 +56,7 @@ class ExecutionFailed(Payload):
     incident_id: str = described("Its incident.")
     reason: str = described("Why.")
     needs_person: bool = described("Whether the target may be left in a state that a person must look at.")
+    failure: str = optional("Failure class of the step that ended it; empty when no step's failure did.", "")
 
 
 class ExecutionRolledBack(Payload):

@@ -59,6 +59,9 @@ class Step(Contract):
     timeout_ms: DurationMs = described("How long one attempt may take.")
     max_attempts: int = described("How often it may be tried in all, at least once.", ge=1)
     settle_ms: DurationMs = optional("How long to wait after it before the next step.", 0)
+    expected: dict[str, str] = optional(
+        "Declared state of the target that the step was planned on; the step is stale when the target differs.", {}
+    )
 
 
 class Verification(Contract):

@@ -19,7 +19,8 @@ class AgentUpgraded(Payload):
     agent: str = described("Name of the agent.")
     code_digest: str = described("Digest of the new code.")
     previous_digest: str = described("Digest of the code before; empty for the first.")
-    from_offset: int = described("First offset of the agent's input partition that the new code handled.", ge=0)
+    partition: int = described("The agent's input partition.", ge=0)
+    from_offset: int = described("First offset of that partition that the new code handled.", ge=0)
 
 
 class AgentFaulted(Payload):

@@ -109,6 +109,8 @@ def effects(log: Log, history: Sequence[str]) -> list[str]:
     """Steps whose effect did not happen exactly as often as the log says: once if it changed something."""
     done = Counter(json.loads(line)["key"] for line in history)
     key_of = {_try(r.payload): r.payload.idempotency_key for r in log if isinstance(r.payload, StepStarted)}
-    changed = {key_of[_try(r.payload)] for r in log if isinstance(r.payload, StepSucceeded)}
+    changed = {key_of[_try(r.payload)] for r in log if isinstance(r.payload, StepSucceeded) and r.payload.changed}
     findings = [f"step {key} succeeded, its effect happened {done[key]} times" for key in changed if done[key] != 1]
-    return findings + [f"effect of unknown step {key}" for key in done if key != "fault" and key not in key_of.values()]
+    findings += [f"the effect of step {key} happened {n} times" for key, n in done.items() if n > 1 and key != "fault"]
+    known = {"fault", *key_of.values()}
+    return findings + [f"the effect of an unknown step {key} happened" for key in done if key not in known]

@@ -41,7 +41,9 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
         return Clock(kafka=kafka, registry=registry, partitions=PARTITIONS).run
     if name == "effector":
         driver = FileDriver(FileFleet(folder, []))
-        return EffectorWorker(kafka=kafka, registry=registry, partitions=PARTITIONS, drivers={driver.name: driver}).run
+        return EffectorWorker(
+            kafka=kafka, registry=registry, partitions=PARTITIONS, drivers={driver.name: driver}, observe_every_s=1.0
+        ).run
     agent = next(agent for agent in five_agents() if agent.name == name)
     signs = frozenset({"PlanAuthorized", "AuthorizationRevoked"}) if name == "policy" else frozenset()
     options = WorkerOptions(

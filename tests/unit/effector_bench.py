@@ -162,7 +162,7 @@ class Bench:
         if self.journal.wants_end:
             begun = self.journal.at_end()
             self._die("before_intent")
-            self.append([one.outgoing for one in begun])
+            self.append([outgoing for one in begun for outgoing in one.outgoing])
             self._die("after_intent")
             self.journal.committed(begun)
 

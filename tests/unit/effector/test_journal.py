@@ -14,6 +14,7 @@ from autopilot.schemas.events.effector import (
     StepIndeterminate,
     StepStarted,
     StepSucceeded,
+    TargetObserved,
 )
 from autopilot.schemas.events.executor import RollbackStarted
 from autopilot.schemas.events.people import Halt
@@ -66,6 +67,19 @@ def test_a_refused_step_touches_nothing_and_says_why() -> None:
     assert isinstance(result, StepFailed)
     assert (result.failure, result.reason) == (FailureClass.REFUSED, "the authorisation was revoked")
     assert (bench.said(StepStarted), bench.driver.effects.total()) == ([], 0)
+
+
+def test_a_target_that_has_moved_since_the_plan_is_left_alone_and_told_as_it_is() -> None:
+    planned_on = step(1).model_copy(update={"expected": {"n": "7"}})
+    bench = asked(plan(planned_on))
+    bench.run()
+    result = only_result(bench)
+    assert isinstance(result, StepFailed)
+    assert (result.failure, result.reason) == (FailureClass.STALE, "`n` is `0`, planned on `7`")
+    (seen, end) = bench.recorded(TargetObserved, StepFailed)
+    assert isinstance(seen.payload, TargetObserved)
+    assert (seen.payload.state["n"], seen.position < end.position) == ("0", True)
+    assert bench.driver.effects.total() == 0
 
 
 def test_what_was_recorded_while_it_looked_is_seen_before_it_acts() -> None:

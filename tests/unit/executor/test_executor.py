@@ -1,5 +1,6 @@
 """The executor: what it asks for, and when it stops, turns back or hands over to a person."""
 
+import pytest
 from sagas import (
     EXECUTION,
     SECOND_US,
@@ -156,6 +157,11 @@ def test_lasting_failures_are_not_tried_again() -> None:
         end = running().when(failed(failure=failure)).then(ExecutionFailed).only(ExecutionFailed)
         assert (end.execution_id, end.needs_person) == (EXECUTION, False)
         assert f"({failure})" in end.reason
+
+
+def test_a_stale_step_is_not_tried_again_and_the_end_says_so() -> None:
+    end = running().when(failed(failure=FailureClass.STALE)).then(ExecutionFailed).only(ExecutionFailed)
+    assert (end.failure, end.needs_person) == ("stale", False)
 
 
 def test_a_missing_answer_is_a_timeout_and_is_tried_again() -> None:
@@ -341,8 +347,9 @@ def test_a_probe_that_fails_opens_it_for_twice_as_long() -> None:
     assert scenario.only(BreakerOpened).until_us - scenario.now_us == 600 * SECOND_US
 
 
-def test_a_refused_attempt_does_not_count_against_the_target() -> None:
-    scenario = running(plan(step(1))).events(failed(failure=FailureClass.REFUSED))
+@pytest.mark.parametrize("failure", [FailureClass.REFUSED, FailureClass.STALE])
+def test_an_attempt_that_touched_nothing_does_not_count_against_the_target(failure: FailureClass) -> None:
+    scenario = running(plan(step(1))).events(failed(failure=failure))
     assert scenario.state.breakers == {} or all(b.failures == 0 for b in scenario.state.breakers.values())
 
 

@@ -11,6 +11,7 @@ from planner.shop import (
     documents,
     execution,
     lost,
+    observed,
     outcome,
     raised,
     service,
@@ -105,6 +106,16 @@ def test_a_failed_execution_leads_to_the_next_remedy() -> None:
     plan = plan_of(scenario)
     scenario.events(authorized(plan)).when(failed(plan)).then(PlanProposed)
     assert plan_of(scenario).remedy == "restart"
+
+
+def test_a_stale_plan_was_not_tried_and_is_made_anew_on_what_is_there_now() -> None:
+    scenario = shop()
+    plan = plan_of(scenario)
+    scenario.events(*execution(plan)[:2], observed("cart", release="v3", previous_release="v2"))
+    scenario.when(failed(plan).model_copy(update={"failure": "stale"})).then(PlanProposed)
+    again = plan_of(scenario)
+    assert (again.remedy, again.attempt) == (plan.remedy, 2)
+    assert again.steps[0].action.parameters == {"release": "v2"}
 
 
 def test_a_target_that_needs_a_person_gets_no_further_plan() -> None:

@@ -66,6 +66,7 @@ def test_the_surest_remedy_is_proposed_with_steps_before_values_and_basis() -> N
     assert (plan.basis.context, plan.basis.verified, plan.basis.rejected) == ("cart/errors", 0, 0)
     assert (plan.basis.mean_bp, plan.confidence_bp) == (8_000, 6_454)
     assert plan.summary == "go back to the previous release: switch_release cart (release v1)"
+    assert step.expected.items() >= {"release": "v2", "previous_release": "v1"}.items()
 
 
 def test_the_others_are_told_with_why_not() -> None:
