@@ -2,7 +2,8 @@
 
 `POST /v1/metrics` (OTLP 1.x; protobuf or JSON, plain or gzip). The answer 200 is given once Kafka has acknowledged what
 the request held, so what was answered is never lost. A client that is answered 503 sends again; what so is written
-twice counts once, for the observer leaves out samples that are not newer than their series. Requests that arrive while others are being written are written together and acknowledged once.
+twice counts once, for the observer leaves out samples that are not newer than their series. Requests that arrive while
+others are being written are written together and acknowledged once.
 
 aiohttp serves it: Faust brings it in anyway, and it bounds bodies, inflates them and keeps connections alive itself.
 """
