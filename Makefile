@@ -79,7 +79,7 @@ chaos: $(READY) ## Tests that kill processes while incidents flow
 
 bench: $(READY) ## Benchmarks, beside Faust and raw confluent-kafka on the same records
 	$(call say,benchmarks)
-	@$(BIN)/python -m bench
+	@PYTHONPATH=tests/unit $(BIN)/python -m bench
 
 format: $(READY) ## Format the code and apply the safe fixes of the linter
 	@$(BIN)/ruff format .

@@ -102,7 +102,7 @@ def _waits(kafka: Mapping[str, str], names: list[str], pause_s: float) -> list[f
     publisher = Publisher(kafka=kafka, registry=REGISTRY, producer="bench-signals", partitions=PARTITIONS)
     for name in names:
         i = NAMES.index(name)
-        publisher.publish(Draft(_signal(name), f"domain-{i % PARTITIONS}", name), partition=i % PARTITIONS)
+        publisher.publish(Draft(signal_of(name), f"domain-{i % PARTITIONS}", name), partition=i % PARTITIONS)
         if pause_s:
             publisher.flush()
             time.sleep(pause_s)
@@ -125,7 +125,8 @@ def _times(kafka: Mapping[str, str]) -> tuple[dict[str, int], dict[str, int]]:
     return raised, stepped
 
 
-def _signal(name: str) -> SignalRaised:
+def signal_of(name: str) -> SignalRaised:
+    """A signal of errors, as the observer would raise it now."""
     return SignalRaised(
         signal_id=derived_id("sig", name),
         kind=SignalKind.SLO_BURN,

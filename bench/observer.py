@@ -1,12 +1,11 @@
 """Telemetry points per second through the observer, per core, on events that are decoded already.
 
-    python bench/observer.py [--scale 0.1]
+    python -m bench observer
 
 Live records carry one sample of each series, bulk records many. The service has three objectives with the SRE
 workbook's three pairs of windows; one in a thousand events is bad, so alarms are looked at and nothing fires.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 
@@ -30,6 +29,7 @@ from autopilot.schemas.events.observer import SliKind
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.telemetry import Series, SeriesKind, TelemetryBatch
+from bench.measure import Figure
 
 START_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
@@ -119,23 +119,16 @@ def measure(points: int, instances: int, records: int) -> tuple[float, float]:
     return counted / spent, spent / records * 1e6
 
 
-def main() -> None:
-    """Prints the figures of each shape."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1.0, help="how many records, against the default")
-    scale = parser.parse_args().scale
-    print(f"{'shape':<34}{'records':>8}{'points/s':>14}{'us/record':>12}")
-    shapes = (
-        ("live, 20 series x 1 point", 1, 4, 3000),
-        ("live, 100 series x 1 point", 1, 20, 1500),
-        ("bulk, 20 series x 500 points", 500, 4, 150),
-        ("bulk, 100 series x 100 points", 100, 20, 150),
-    )
-    for name, points, instances, records in shapes:
-        count = max(10, int(records * scale))
-        rate, each = measure(points, instances, count)
-        print(f"{name:<34}{count:>8}{rate:>14,.0f}{each:>12,.1f}")
+SHAPES = (
+    ("live, 20 series x 1 point", 1, 4, 3000, ""),
+    ("live, 100 series x 1 point", 1, 20, 1500, ""),
+    ("bulk, 20 series x 500 points", 500, 4, 150, ">= 1 M"),
+    ("bulk, 100 series x 100 points", 100, 20, 150, ">= 1 M"),
+)
 
 
-if __name__ == "__main__":
-    main()
+def figures() -> Iterator[Figure]:
+    """Points a second of processor time, for each shape of record."""
+    for name, points, instances, records, goal in SHAPES:
+        rate, each = measure(points, instances, records)
+        yield Figure(name, rate, "points/s", goal, f"{each:,.0f} us a record")

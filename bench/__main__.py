@@ -1,0 +1,58 @@
+"""Every benchmark, one after the other: `python -m bench [NAME ...]`.
+
+Figures are per core unless they say otherwise; compare only figures of one run.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from autopilot.infra.platform.kafka import EmbeddedKafka
+from autopilot.infra.platform.topics import recreate_topics
+from bench import codec, consumers, loop_latency, observer, recovery
+from bench.measure import Figure, print_figures
+
+PARTITIONS = 4
+
+ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
+    "codec": ("contracts", codec.figures),
+    "observer": ("telemetry through the observer", observer.figures),
+}
+ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]] = {
+    "consumers": ("the same telemetry records, four consumers", consumers.figures),
+    "loop": ("from signal to step, all agents on this machine's cores", loop_latency.figures),
+    "recovery": ("recovery", recovery.figures),
+}
+
+
+def main() -> None:
+    """Runs the benchmarks that are named, or all."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join([*ALONE, *ON_KAFKA])}")
+    names = parser.parse_args().names or [*ALONE, *ON_KAFKA]
+    for name in names:
+        if name in ALONE:
+            title, figures = ALONE[name]
+            print_figures(title, figures())
+    wanted = [name for name in names if name in ON_KAFKA]
+    if wanted:
+        _on_kafka(wanted)
+
+
+def _on_kafka(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        broker = EmbeddedKafka(Path(folder))
+        broker.start(print)
+        kafka = {"bootstrap.servers": broker.bootstrap}
+        try:
+            for name in names:
+                recreate_topics(kafka, PARTITIONS)
+                title, on_kafka = ON_KAFKA[name]
+                print_figures(title, on_kafka(kafka))
+        finally:
+            broker.stop()
+
+
+if __name__ == "__main__":
+    main()
