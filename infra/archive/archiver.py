@@ -90,10 +90,10 @@ class Archiver:
         kept: dict[Partition, int] = {}
         if not wanted:
             return kept
+        client = AdminClient(dict(self._kafka))  # its answers come only as long as it is held
         try:
-            deleted = AdminClient(dict(self._kafka)).delete_records(wanted, request_timeout=_TIMEOUT_S)
-            for at, future in deleted.items():
-                kept[Partition(at.topic, at.partition)] = future.result().low_watermark
+            for at, future in client.delete_records(wanted, request_timeout=_TIMEOUT_S).items():
+                kept[Partition(at.topic, at.partition)] = future.result(_TIMEOUT_S).low_watermark
         except KafkaException as error:
             raise UnreachableError(f"records cannot be deleted: {error.args[0]}") from error
         return kept

@@ -152,7 +152,7 @@ class Audit:
         self._starts[partition] = start
         within = [segment for segment in segments if segment.first_offset < end]
         read_to = max([end, *(segment.next_offset for segment in within[-1:])])
-        check = PartitionCheck(partition, within, low=low, start=start)
+        check = PartitionCheck(partition, within, low=low, start=start if start > low else 0)
         begin = low if is_log(partition) else check.first_offset
         evidence = Evidence(self._registry, self._options.run) if is_log(partition) and low == 0 else None
         self._links.cover(partition, begin, min(high, read_to))

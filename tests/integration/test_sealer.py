@@ -10,35 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
+from seals.live import KEY, REGISTRY, seal, tick
 
 from autopilot.infra.platform.topics import recreate_topics
 from autopilot.schemas.contract import Topic
-from autopilot.schemas.envelope import Draft
-from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.registry import BundledRegistry
-from autopilot.schemas.signing import SigningKey
 from autopilot.streams.audit.audit import Audit, AuditOptions, AuditReport
 from autopilot.streams.audit.findings import Kind
 from autopilot.streams.audit.source import LiveTopics
 from autopilot.streams.kafka import producer
-from autopilot.streams.publisher import Publisher
 from autopilot.streams.seal_file import SealFile
-from autopilot.streams.sealer import Sealer, SealerOptions
 from autopilot.streams.seals import SealError
 
 PROGRAM = Path(__file__).with_name("sealer_process.py")
-REGISTRY = BundledRegistry()
-KEY = SigningKey.from_bytes("sealer", bytes(range(32)))
 
 pytestmark = pytest.mark.kafka
-
-
-def tick(cluster: dict[str, str], count: int, start_us: int = 1) -> None:
-    """So many broadcasts: each one record in every partition of both topics, and a transaction marker after it."""
-    publisher = Publisher(kafka=cluster, registry=REGISTRY, producer="clock", partitions=4)
-    for i in range(count):
-        publisher.broadcast(Draft(Tick(at_us=start_us + i), ""), at_us=start_us + i)
-    publisher.close()
 
 
 def abort_something(cluster: dict[str, str]) -> None:
@@ -50,33 +35,6 @@ def abort_something(cluster: dict[str, str]) -> None:
         writer.produce(Topic.LOG, b"never said", b"k", 0)
     writer.flush(10)
     writer.abort_transaction(10)
-
-
-def seal(cluster: dict[str, str], file: Path, until: int, every_records: int = 40) -> None:
-    """Runs a sealer in this process until the file knows so many sealed records."""
-    stop = threading.Event()
-    options = SealerOptions(cluster, REGISTRY, KEY, file, every_records=every_records, every_s=0.5)
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            Sealer(options).run(stop)
-        except SealError as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while sealed_records(file) < until and time.monotonic() < deadline and thread.is_alive():
-        time.sleep(0.1)
-    stop.set()
-    thread.join()
-    if failure:
-        raise failure[0]
-
-
-def sealed_records(file: Path) -> int:
-    return sum(segment.records for seal in SealFile(file).read() for segment in seal.content.segments)
 
 
 def audited(cluster: dict[str, str], file: Path | None = None) -> AuditReport:
