@@ -8,7 +8,20 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from autopilot.infra.cli import apply, archive, audit, dead_letters, incidents, keys, lifecycle, people, policy, schemas
+from autopilot.infra.cli import (
+    apply,
+    archive,
+    audit,
+    dead_letters,
+    incidents,
+    keys,
+    lifecycle,
+    people,
+    policy,
+    rebuild,
+    schemas,
+    simulate,
+)
 from autopilot.infra.cli.output import REFUSED
 from autopilot.infra.keys import KeyFileError
 from autopilot.infra.platform.ports import PortInUseError
@@ -43,6 +56,9 @@ for command in (
     people.reject,
     people.halt,
     people.resume,
+    rebuild.rebuild,
+    rebuild.projections,
+    simulate.simulate,
     archive.archive,
     archive.restore,
 ):

@@ -15,6 +15,7 @@ from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.telemetry import TelemetryBatch
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.audit.source import LiveTopics, Source
+from autopilot.streams.in_process import InProcess
 from autopilot.streams.record import EVENT_TYPE
 from autopilot.streams.seals import WholeRecord
 from autopilot.streams.simulation.recording import Recording, SeriesId
@@ -50,6 +51,21 @@ def from_source(source: Source, registry: SchemaRegistry, name: str) -> Recordin
             left_out += sum(not _take(record, codec, gathered) for record in records)
     if not gathered:
         raise InputError(name, 0, "telemetry", "no batch", "at least one recorded batch of samples")
+    return _recording(gathered, left_out)
+
+
+def from_records(runner: InProcess) -> Recording:
+    """The telemetry that the agents of a finished run saw."""
+    gathered: Gathered = {}
+    for record in runner.topics[str(Topic.TELEMETRY)][0]:
+        whole = WholeRecord(
+            record.position.offset, record.timestamp_ms, record.key, record.value, (*record.headers.items(),)
+        )
+        _take(whole, runner.codec, gathered)
+    return _recording(gathered, 0)
+
+
+def _recording(gathered: Gathered, left_out: int) -> Recording:
     columns = {
         identity: (np.array(times, np.int64), np.array(values, np.float64))
         for identity, (times, values) in gathered.items()

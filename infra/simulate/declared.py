@@ -1,0 +1,33 @@
+"""What people declare for a simulation: the configuration folder and the model of effects."""
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from autopilot.infra.configuration_files import Finding, check_together, read_folder
+from autopilot.infra.simulate.files import InputError
+from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.events.people import Document
+from autopilot.streams.simulation.effects import RECORDED, EffectModel
+
+
+def read_configuration(folder: Path) -> tuple[list[Document], list[Finding]]:
+    """The documents of a folder, checked as `autopilot apply` checks them for one partition, and what is wrong."""
+    loaded, findings = read_folder(folder)
+    findings += check_together(loaded, Configuration(), 1)
+    return [item.document() for item in loaded], findings
+
+
+def read_effects(path: Path | None) -> EffectModel:
+    """The declared model; the one without effects where there is no file. Raises `InputError`."""
+    if path is None:
+        return RECORDED
+    try:
+        return EffectModel.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise InputError(path, 0, "file", str(error).splitlines()[0], "YAML") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "document"
+        raise InputError(path, 0, field, first["input"], first["msg"]) from None
