@@ -1,10 +1,14 @@
-"""What is going on: the incidents with their present stage, and the approvals that wait for people. Pure folds."""
+"""`incidents`: each incident with the stage that it has reached and how long it took to get there."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from autopilot.projections.projection import Handler, Projection, folded
+from autopilot.projections.rows import Rows
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Position, Recorded
+from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionFailed,
@@ -12,46 +16,33 @@ from autopilot.schemas.events.executor import (
     ExecutionStarted,
     RollbackStarted,
 )
-from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, NoPlanFound, PlanProposed, PlanWithdrawn
 from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 
-@dataclass(frozen=True)
-class IncidentRow:
-    """One incident. `opened_at_ms` and `changed_at_ms` are Kafka record times."""
+class IncidentRow(BaseModel):
+    """One incident. Times are Kafka's record times, milliseconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True)
 
     incident_id: str
     domain: str
     service: str
-    severity: str
+    severity: str = Field(description="`page`, `ticket` or `info`")
     title: str
-    stage: str
+    stage: str = Field(description="how far it has come; the resolution once it is closed")
     opened_at_ms: int
     changed_at_ms: int
     closed: bool = False
-
-
-@dataclass(frozen=True)
-class PendingApproval:
-    """A plan that waits for people, and where its request stands."""
-
-    approval_id: str
-    incident_id: str
-    domain: str
-    service: str
-    summary: str
-    group: str
-    needed: int
-    approvers: tuple[str, ...]
-    expires_at_us: int
-    request: ApprovalRequested
-    position: Position
+    plans: int = Field(default=0, description="plans proposed so far")
+    remedy: str = Field(default="", description="remedy of the last plan; empty while there is none")
+    after_ms: dict[str, int] = Field(
+        default={}, description="from its opening to the first of each: `planned`, `decided`, `executing`, `closed`"
+    )
 
 
 STAGES: Mapping[type[Payload], str] = {
-    IncidentOpened: "open",
     PlanProposed: "planned",
     PlanWithdrawn: "plan withdrawn",
     NoPlanFound: "needs a person",
@@ -67,70 +58,72 @@ STAGES: Mapping[type[Payload], str] = {
     OutcomeRejected: "rejected",
     OutcomeInconclusive: "inconclusive",
 }
-"""The events that move an incident, and the stage that each brings."""
+"""The events that move an open incident, and the stage that each brings."""
+
+_MARKS: Mapping[type[Payload], str] = {
+    PlanProposed: "planned",
+    NoPlanFound: "planned",
+    PlanAuthorized: "decided",
+    PlanDenied: "decided",
+    ExecutionStarted: "executing",
+    IncidentClosed: "closed",
+}
+
+
+def _opened(rows: Rows, recorded: Recorded[IncidentOpened]) -> None:
+    opened = recorded.payload
+    rows.put(
+        opened.incident_id,
+        {
+            "incident_id": opened.incident_id,
+            "domain": recorded.envelope.domain,
+            "service": recorded.envelope.service,
+            "severity": opened.severity,
+            "title": opened.title,
+            "stage": "open",
+            "opened_at_ms": recorded.recorded_at_ms,
+            "changed_at_ms": recorded.recorded_at_ms,
+            "closed": False,
+            "plans": 0,
+            "remedy": "",
+            "after_ms": {},
+        },
+    )
+
+
+def _moved(rows: Rows, recorded: Recorded[Any]) -> None:
+    row = rows.get(recorded.envelope.correlation_id)
+    if row is None or row["closed"]:
+        return
+    payload = recorded.payload
+    if isinstance(payload, PlanProposed):
+        row["plans"] += 1
+        row["remedy"] = payload.remedy
+    if isinstance(payload, IncidentClosed):
+        row["closed"] = True
+        row["stage"] = payload.resolution
+    else:
+        row["stage"] = STAGES[type(payload)]
+    mark = _MARKS.get(type(payload))
+    if mark is not None:
+        row["after_ms"].setdefault(mark, recorded.recorded_at_ms - row["opened_at_ms"])
+    row["changed_at_ms"] = recorded.recorded_at_ms
+    rows.put(row["incident_id"], row)
+
+
+_HANDLERS: Mapping[type[Payload], Handler] = {
+    IncidentOpened: _opened,
+    IncidentClosed: _moved,
+    **dict.fromkeys(STAGES, _moved),
+}
+INCIDENTS = Projection("incidents", 1, _HANDLERS)
 
 
 def incidents(events: Iterable[Recorded[Payload]]) -> list[IncidentRow]:
     """Every incident, oldest first. `events` must be in order within each partition."""
-    rows: dict[str, IncidentRow] = {}
-    for event in events:
-        payload, at_ms = event.payload, event.recorded_at_ms
-        incident_id = event.envelope.correlation_id
-        if isinstance(payload, IncidentOpened):
-            rows[payload.incident_id] = IncidentRow(
-                payload.incident_id,
-                event.envelope.domain,
-                event.envelope.service,
-                payload.severity,
-                payload.title,
-                STAGES[IncidentOpened],
-                at_ms,
-                at_ms,
-            )
-        elif incident_id in rows and isinstance(payload, IncidentClosed):
-            rows[incident_id] = replace(rows[incident_id], stage=payload.resolution, changed_at_ms=at_ms, closed=True)
-        elif incident_id in rows and type(payload) in STAGES and not rows[incident_id].closed:
-            rows[incident_id] = replace(rows[incident_id], stage=STAGES[type(payload)], changed_at_ms=at_ms)
-    return sorted(rows.values(), key=lambda row: (row.opened_at_ms, row.incident_id))
+    return oldest_first(IncidentRow.model_validate(row) for row in folded(INCIDENTS, events).shown())
 
 
-def pending_approvals(events: Iterable[Recorded[Payload]]) -> list[PendingApproval]:
-    """The requests that are neither answered for good nor overtaken. `events` as for `incidents`."""
-    waiting: dict[str, PendingApproval] = {}
-    for event in events:
-        payload = event.payload
-        if isinstance(payload, ApprovalRequested):
-            waiting[payload.approval_id] = _pending(event, payload)
-        elif isinstance(payload, ApprovalGranted) and payload.approval_id in waiting:
-            known = waiting[payload.approval_id]
-            waiting[payload.approval_id] = replace(known, approvers=(*known.approvers, payload.approver))
-        elif isinstance(payload, PlanAuthorized | PlanDenied):
-            _drop(waiting, payload.decision.plan_id)
-        elif isinstance(payload, ApprovalRejected):
-            waiting.pop(payload.approval_id, None)
-        elif isinstance(payload, PlanWithdrawn):
-            _drop(waiting, payload.plan_id)
-        elif isinstance(payload, IncidentClosed):
-            waiting = {k: v for k, v in waiting.items() if v.incident_id != payload.incident_id}
-    return list(waiting.values())
-
-
-def _pending(event: Recorded[Payload], request: ApprovalRequested) -> PendingApproval:
-    return PendingApproval(
-        approval_id=request.approval_id,
-        incident_id=request.decision.incident_id,
-        domain=event.envelope.domain,
-        service=event.envelope.service,
-        summary=request.summary,
-        group=request.group,
-        needed=request.needed,
-        approvers=(),
-        expires_at_us=request.expires_at_us,
-        request=request,
-        position=event.position,
-    )
-
-
-def _drop(waiting: dict[str, PendingApproval], plan_id: str) -> None:
-    for approval_id in [k for k, v in waiting.items() if v.request.decision.plan_id == plan_id]:
-        del waiting[approval_id]
+def oldest_first(rows: Iterable[IncidentRow]) -> list[IncidentRow]:
+    """The rows by the time of opening."""
+    return sorted(rows, key=lambda row: (row.opened_at_ms, row.incident_id))

@@ -1,20 +1,36 @@
 """The course of one incident as people read it: time, who, what, why, with ids and the latencies between its stages.
 
-Pure: events with their positions in, lines out. Times are Kafka's record timestamps; an incident's control events are
-all in one partition, so that its order is the partition's.
+A projection that keeps one row for each incident and one for each line. Times are Kafka's record timestamps; an
+incident's control events are all in one partition, so that its order is the partition's. A signal's events come before
+the incident that it opens: they wait under the signal's own note until an incident takes it.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from autopilot.schemas.contract import Payload
+from pydantic import BaseModel, ConfigDict, Field
+
+from autopilot.projections.projection import Handler, Projection, folded
+from autopilot.projections.rows import NOTE, Row, Rows, is_shown
+from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Recorded
-from autopilot.schemas.events import effector, executor, observer, people, planner, policy, runtime, telemetry, verifier
+from autopilot.schemas.events import (
+    EVENT_TYPES,
+    effector,
+    executor,
+    observer,
+    people,
+    planner,
+    policy,
+    runtime,
+    telemetry,
+    verifier,
+)
 
 Event = Recorded[Payload]
 
 _SIGNAL_EVENTS = (observer.SignalRaised, observer.SignalUpdated, observer.SignalCleared)
+_NO_PART = (observer.BaselineSummarised, runtime.AgentUpgraded)
 _ID_FIELDS = (
     "signal_id",
     "plan_id",
@@ -27,65 +43,143 @@ _ID_FIELDS = (
 )
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(BaseModel):
     """One event of an incident. `at_ms` is when Kafka recorded it, milliseconds since the epoch."""
 
+    model_config = ConfigDict(frozen=True)
+
     at_ms: int
-    after_ms: int
-    """Since the incident's first event."""
+    after_ms: int = Field(default=0, description="since the incident's first event")
     producer: str
     event: str
     why: str
     event_id: str
-    position: str
+    position: str = Field(description="`topic[partition]@offset`")
     ids: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(BaseModel):
     """The time from the first event of one kind to the first of a later kind, by Kafka's record timestamps."""
+
+    model_config = ConfigDict(frozen=True)
 
     name: str
     took_ms: int
 
 
-@dataclass(frozen=True)
-class Timeline:
+class Timeline(BaseModel):
     """An incident, whole."""
+
+    model_config = ConfigDict(frozen=True)
 
     incident_id: str
     domain: str
     service: str
     title: str
-    resolution: str
-    """Empty while it is open."""
+    resolution: str = Field(description="empty while it is open")
     lines: list[Line]
     stages: list[Stage]
 
 
+# -- fold --------------------------------------------------------------------------------------------------------------
+
+
+def _noted(rows: Rows, recorded: Event) -> None:
+    """Puts the event's line where it belongs: to its incident, or to its signal until an incident takes that."""
+    payload, incident_id = recorded.payload, recorded.envelope.correlation_id
+    if isinstance(payload, planner.IncidentOpened):
+        _open(rows, recorded, payload)
+    if isinstance(payload, planner.SignalLinked):
+        _take(rows, payload.incident_id, payload.signal_id)
+    if isinstance(payload, planner.IncidentClosed):
+        _close(rows, payload)
+    if isinstance(payload, _SIGNAL_EVENTS) and not incident_id:
+        incident_id = _of_signal(rows, recorded, payload.signal_id)
+    if incident_id:
+        rows.put(_line_key(incident_id, recorded.position.partition, recorded.position.offset), _line(recorded))
+
+
+def _open(rows: Rows, recorded: Event, opened: planner.IncidentOpened) -> None:
+    row = {
+        "incident_id": opened.incident_id,
+        "domain": recorded.envelope.domain,
+        "service": recorded.envelope.service,
+        "title": opened.title,
+        "resolution": "",
+    }
+    rows.put(opened.incident_id, row)
+    for signal_id in opened.signal_ids:
+        _take(rows, opened.incident_id, signal_id)
+
+
+def _close(rows: Rows, closed: planner.IncidentClosed) -> None:
+    row = rows.get(closed.incident_id)
+    if row is not None:
+        rows.put(closed.incident_id, {**row, "resolution": closed.resolution})
+
+
+def _take(rows: Rows, incident_id: str, signal_id: str) -> None:
+    """Gives a signal to an incident, with the lines that have waited. A signal belongs to the last that took it."""
+    note = rows.get(_signal_key(signal_id)) or {"incident_id": "", "waiting": {}}
+    for key, line in note["waiting"].items():
+        rows.put(f"{incident_id}/{key}", line)
+    if note["incident_id"] != incident_id or note["waiting"]:
+        rows.put(_signal_key(signal_id), {"incident_id": incident_id, "waiting": {}})
+
+
+def _of_signal(rows: Rows, recorded: Event, signal_id: str) -> str:
+    note = rows.get(_signal_key(signal_id)) or {"incident_id": "", "waiting": {}}
+    incident_id: str = note["incident_id"]
+    if not incident_id:
+        at = recorded.position
+        waiting = {**note["waiting"], _place(at.partition, at.offset): _line(recorded)}
+        rows.put(_signal_key(signal_id), {"incident_id": "", "waiting": waiting})
+    return incident_id
+
+
+def _signal_key(signal_id: str) -> str:
+    return f"{NOTE}signal/{signal_id}"
+
+
+def _place(partition: int, offset: int) -> str:
+    return f"{partition:04}/{offset:015}"
+
+
+def _line_key(incident_id: str, partition: int, offset: int) -> str:
+    return f"{incident_id}/{_place(partition, offset)}"
+
+
+_HANDLERS: Mapping[type[Payload], Handler] = {
+    model: _noted
+    for model in EVENT_TYPES.values()
+    if model.topic is Topic.LOG and not model.broadcast and not issubclass(model, _NO_PART)
+}
+TIMELINES = Projection("timelines", 1, _HANDLERS)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def lines_prefix(incident_id: str) -> str:
+    """What the keys of an incident's lines begin with."""
+    return f"{incident_id}/"
+
+
+def timeline_of(header: Row, lines: Iterable[Row]) -> Timeline:
+    """The timeline of an incident's row and its lines' rows, which need no order."""
+    ordered = sorted(lines, key=lambda line: (line["at_ms"], line["place"]))
+    start_ms = ordered[0]["at_ms"] if ordered else 0
+    course = [Line.model_validate({**line, "after_ms": line["at_ms"] - start_ms}) for line in ordered]
+    return Timeline(**header, lines=course, stages=stages(course))
+
+
 def timeline(events: Iterable[Event], incident_id: str) -> Timeline | None:
-    """The incident's course, or None when no event opened it. `events` may hold other incidents', in any order."""
-    everything = sorted(events, key=lambda event: event.position)
-    mine = [event for event in everything if event.envelope.correlation_id == incident_id]
-    opened = next((event for event in mine if isinstance(event.payload, planner.IncidentOpened)), None)
-    if opened is None or not isinstance(opened.payload, planner.IncidentOpened):
+    """The incident's course, or None when no event opened it. `events` are in order within each partition."""
+    rows = folded(TIMELINES, events).rows
+    header = rows.get(incident_id)
+    if header is None or not is_shown(incident_id):
         return None
-    signals = _signals_of(mine)
-    course = [event for event in everything if event in mine or _signal_id(event) in signals]
-    course = _unique(course)
-    course.sort(key=lambda event: (event.recorded_at_ms, event.position))
-    closed = next((event.payload for event in mine if isinstance(event.payload, planner.IncidentClosed)), None)
-    start_ms = course[0].recorded_at_ms
-    return Timeline(
-        incident_id=incident_id,
-        domain=opened.envelope.domain,
-        service=opened.envelope.service,
-        title=opened.payload.title,
-        resolution=closed.resolution if closed else "",
-        lines=[_line(event, start_ms) for event in course],
-        stages=stages(course),
-    )
+    return timeline_of(header, [row for key, row in rows.items() if key.startswith(lines_prefix(incident_id))])
 
 
 def why(payload: Payload) -> str:
@@ -93,81 +187,79 @@ def why(payload: Payload) -> str:
     return _WHY.get(type(payload), _type_name)(payload)
 
 
-def stages(course: Sequence[Event]) -> list[Stage]:
+def stages(course: Sequence[Line]) -> list[Stage]:
     """The latencies between the stages that `course`, in order of time, went through."""
     found = []
     for name, begins, ends in _STAGES:
-        begin = next((event for event in course if isinstance(event.payload, begins)), None)
+        begin = next((line for line in course if line.event in begins), None)
         if begin is None:
             continue
-        end = next(
-            (e for e in course if isinstance(e.payload, ends) and e.recorded_at_ms >= begin.recorded_at_ms), None
-        )
+        end = next((line for line in course if line.event in ends and line.at_ms >= begin.at_ms), None)
         if end is not None:
-            found.append(Stage(name, end.recorded_at_ms - begin.recorded_at_ms))
+            found.append(Stage(name=name, took_ms=end.at_ms - begin.at_ms))
     return found
 
 
-_DECIDED = (policy.PlanAuthorized, policy.PlanDenied)
-_JUDGED = (verifier.OutcomeVerified, verifier.OutcomeRejected, verifier.OutcomeInconclusive)
-_STAGES: tuple[tuple[str, tuple[type[Payload], ...], tuple[type[Payload], ...]], ...] = (
-    ("signal to incident", (observer.SignalRaised,), (planner.IncidentOpened,)),
-    ("incident to plan", (planner.IncidentOpened,), (planner.PlanProposed, planner.NoPlanFound)),
-    ("plan to verdict", (planner.PlanProposed,), (*_DECIDED, policy.ApprovalRequested)),
-    ("waiting for approval", (policy.ApprovalRequested,), (people.ApprovalGranted, people.ApprovalRejected)),
-    ("approval to decision", (people.ApprovalGranted, people.ApprovalRejected), _DECIDED),
-    ("decision to first step", (policy.PlanAuthorized,), (effector.StepStarted,)),
-    ("signal to first step", (observer.SignalRaised,), (effector.StepStarted,)),
-    ("execution", (executor.ExecutionStarted,), (executor.ExecutionCompleted, executor.ExecutionFailed)),
-    ("verification", (executor.ExecutionCompleted,), _JUDGED),
-    ("rollback", (executor.RollbackStarted,), (executor.ExecutionRolledBack, executor.ExecutionFailed)),
-    ("signal to end", (observer.SignalRaised,), (planner.IncidentClosed,)),
+def _names(*models: type[Payload]) -> frozenset[str]:
+    return frozenset(model.event_type() for model in models)
+
+
+_DECIDED = _names(policy.PlanAuthorized, policy.PlanDenied)
+_ANSWERED = _names(people.ApprovalGranted, people.ApprovalRejected)
+_JUDGED = _names(verifier.OutcomeVerified, verifier.OutcomeRejected, verifier.OutcomeInconclusive)
+_RAISED, _OPENED = _names(observer.SignalRaised), _names(planner.IncidentOpened)
+_PROPOSED, _ASKED = _names(planner.PlanProposed), _names(policy.ApprovalRequested)
+_BEGUN, _DONE = _names(effector.StepStarted), _names(executor.ExecutionCompleted)
+_STAGES: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
+    ("signal to incident", _RAISED, _OPENED),
+    ("incident to plan", _OPENED, _PROPOSED | _names(planner.NoPlanFound)),
+    ("plan to verdict", _PROPOSED, _DECIDED | _ASKED),
+    ("waiting for approval", _ASKED, _ANSWERED),
+    ("approval to decision", _ANSWERED, _DECIDED),
+    ("decision to first step", _names(policy.PlanAuthorized), _BEGUN),
+    ("signal to first step", _RAISED, _BEGUN),
+    ("execution", _names(executor.ExecutionStarted), _DONE | _names(executor.ExecutionFailed)),
+    ("verification", _DONE, _JUDGED),
+    (
+        "rollback",
+        _names(executor.RollbackStarted),
+        _names(executor.ExecutionRolledBack, executor.ExecutionFailed),
+    ),
+    ("signal to end", _RAISED, _names(planner.IncidentClosed)),
 )
 
 
-def _signals_of(events: Iterable[Event]) -> set[str]:
-    found: set[str] = set()
-    for event in events:
-        if isinstance(event.payload, planner.IncidentOpened):
-            found.update(event.payload.signal_ids)
-        if isinstance(event.payload, planner.SignalLinked):
-            found.add(event.payload.signal_id)
-    return found
-
-
-def _signal_id(event: Event) -> str | None:
-    return event.payload.signal_id if isinstance(event.payload, _SIGNAL_EVENTS) else None
-
-
-def _unique(events: Iterable[Event]) -> list[Event]:
-    """Each event once, though a broadcast stands in several partitions."""
-    seen: dict[str, Event] = {}
-    for event in events:
-        seen.setdefault(event.envelope.event_id, event)
-    return list(seen.values())
-
-
-def _line(event: Event, start_ms: int) -> Line:
-    return Line(
-        at_ms=event.recorded_at_ms,
-        after_ms=event.recorded_at_ms - start_ms,
-        producer=event.envelope.producer,
-        event=event.event.type,
-        why=why(event.payload),
-        event_id=event.envelope.event_id,
-        position=str(event.position),
-        ids=_ids(event.payload),
-    )
+def _line(event: Event) -> Row:
+    return {
+        "place": _place(event.position.partition, event.position.offset),
+        "at_ms": event.recorded_at_ms,
+        "producer": event.envelope.producer,
+        "event": event.event.type,
+        "why": why(event.payload),
+        "event_id": event.envelope.event_id,
+        "position": str(event.position),
+        "ids": _ids(event.payload),
+    }
 
 
 def _ids(payload: Payload) -> dict[str, str]:
-    content: Any = getattr(payload, "decision", None) or getattr(payload, "outcome", None) or payload
-    found = {}
-    for name in _ID_FIELDS:
-        value = getattr(payload, name, "") or getattr(content, name, "")
-        if value:
-            found[name] = value
-    return found
+    return {
+        name: value
+        for holder, name in _ID_PLACES[type(payload)]
+        if (value := getattr(getattr(payload, holder) if holder else payload, name))
+    }
+
+
+def _id_places(model: type[Payload]) -> list[tuple[str, str]]:
+    """Where a type's events keep ids: the part that holds one (empty for the event itself) and its name."""
+    places = [("", name) for name in _ID_FIELDS if name in model.model_fields]
+    for holder, part in (("decision", policy.Decision), ("outcome", verifier.Outcome)):
+        if holder in model.model_fields:
+            places += [(holder, name) for name in _ID_FIELDS if name in part.model_fields]
+    return sorted(places, key=lambda place: _ID_FIELDS.index(place[1]))
+
+
+_ID_PLACES = {model: _id_places(model) for model in EVENT_TYPES.values()}
 
 
 def percent(basis_points: int) -> str:

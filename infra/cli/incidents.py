@@ -1,7 +1,6 @@
 """`autopilot incidents` and `autopilot timeline`: what is going on, and how it came to pass."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -57,7 +56,7 @@ def timeline(
     if found is None:
         refuse(f"no incident `{incident}` is in the log; `autopilot incidents` lists them", NO)
     if as_json:
-        print_json(asdict(found))
+        print_json(found)
     else:
         print_timeline(found)
 

@@ -10,7 +10,7 @@ from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_js
 from autopilot.infra.composition import publisher_of, registry_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
-from autopilot.projections.incidents import PendingApproval, pending_approvals
+from autopilot.projections.approvals import PendingApproval, pending_approvals
 from autopilot.projections.timeline import why
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft

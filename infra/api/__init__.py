@@ -1,0 +1,1 @@
+"""The query API over HTTP, and the page that shows it."""

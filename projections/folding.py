@@ -1,0 +1,108 @@
+"""Folding the log into stores: the one loop that the live projector and a rebuild share.
+
+Every store has its own offsets. The log is read once, from the least of them on, each event is decoded once, and a
+store is shown only what it has not yet folded.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from autopilot.projections.admission import Admission
+from autopilot.projections.projection import Projection
+from autopilot.projections.store import Store
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Recorded
+from autopilot.schemas.identity import LIVE_RUN
+from autopilot.streams.kafka import REQUEST_TIMEOUT_S, raise_for, record_of
+from autopilot.streams.record import EVENT_TYPE
+
+
+@dataclass(frozen=True)
+class Folding:
+    """A projection and the store that it is folded into."""
+
+    projection: Projection
+    store: Store
+
+
+class LogFold:
+    """Some projections over the partitions of the log."""
+
+    def __init__(
+        self, foldings: Sequence[Folding], codec: Codec, partitions: Sequence[int], run: str = LIVE_RUN
+    ) -> None:
+        self._foldings = foldings
+        self.starts = {p: min(f.store.offsets.get(p, 0) for f in foldings) for p in partitions}
+        types = {model for folding in foldings for model in folding.projection.handles}
+        self._admission = Admission(codec, types, self._configurations(), run)
+        self._takers = {model: [f for f in foldings if model in f.projection.handles] for model in types | {type(None)}}
+        self._next = dict(self.starts)
+        self.records = 0
+
+    def _configurations(self) -> dict[int, Configuration]:
+        """What is in force where reading begins: what the store says that has come least far."""
+        found = {}
+        known = [(folding.store, folding.store.configurations()) for folding in self._foldings]
+        for partition, start in self.starts.items():
+            _, configurations = next(one for one in known if one[0].offsets.get(partition, 0) == start)
+            found[partition] = configurations.get(partition, Configuration())
+        return found
+
+    def take(self, messages: Sequence[Message]) -> None:
+        """Folds messages, which follow on the last ones of their partitions; nothing is committed."""
+        wanted = self._admission.wanted
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                raise_for(error)
+                continue
+            if _event_type(message) in wanted:
+                record = record_of(message)
+                recorded = self._admission.admit(record)
+                if recorded is not None:
+                    self._apply(recorded)
+            self._next[message.partition() or 0] = (message.offset() or 0) + 1
+            self.records += 1
+
+    def _apply(self, recorded: Recorded[Payload]) -> None:
+        at = recorded.position
+        for folding in self._takers.get(type(recorded.payload), ()):
+            if at.offset >= folding.store.offsets.get(at.partition, 0):
+                folding.projection.apply(folding.store, recorded)
+
+    def commit(self) -> None:
+        """Writes each store's rows together with its offsets."""
+        activated = {p: self._admission.configurations[p] for p in self._admission.activated}
+        self._admission.activated.clear()
+        for folding in self._foldings:
+            known = folding.store.offsets
+            offsets = {p: max(n, known.get(p, 0)) for p, n in self._next.items()}
+            # a store that is ahead has a later configuration than the one that was read just now
+            own = {p: c for p, c in activated.items() if offsets[p] == self._next[p]}
+            folding.store.commit(offsets, own)
+
+
+def _event_type(message: Message) -> bytes | None:
+    headers: Any = message.headers()
+    for name, value in headers or ():
+        if name == EVENT_TYPE:
+            return value if isinstance(value, bytes) else None
+    return None
+
+
+def assign(consumer: Consumer, starts: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Begins to read the log's partitions at these offsets, or where the log begins when that is later.
+
+    Gives where reading begins in each partition, and where what is committed by now ends.
+    """
+    topic, begins, ends = str(Topic.LOG), {}, {}
+    for partition, start in starts.items():
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+        begins[partition], ends[partition] = max(start, low), high
+    consumer.assign([TopicPartition(topic, partition, begin) for partition, begin in begins.items()])
+    return begins, ends

@@ -1,0 +1,51 @@
+"""A long log from a short one: the ordinary course of some incidents, again and again under other ids.
+
+The ids of a copy differ in their last digits, and what bears the policy's signature is signed anew, so that the whole
+is a log that every reader takes for true. Times and event ids repeat; no view keeps anything by them.
+"""
+
+import re
+from collections.abc import Iterator
+
+from loop import POLICY, Loop
+
+from autopilot.schemas.contract import Topic
+from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
+from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
+
+PARTITIONS = 4
+_ID = re.compile(rb"\b([a-z]{2,4}-[0-9a-f]{8})[0-9a-f]{8}\b")
+_SIGNED = {PlanAuthorized.event_type(), AuthorizationRevoked.event_type()}
+_ONCE = {b"ConfigurationActivated"}
+
+
+def course(seconds: int = 120, partitions: int = PARTITIONS) -> list[Record]:
+    """A real log of the five agents, in the order of partition and offset: each service breaks twice and is mended."""
+    loop = Loop(services=partitions, partitions=partitions)
+    loop.run(10)
+    for _ in range(2):
+        for name in loop.names:
+            loop.break_(name)
+        loop.run(seconds // 2)
+    return [record for partition in loop.runner.topics[str(Topic.LOG)] for record in partition]
+
+
+def numbered(record: Record, number: int) -> Record:
+    """The record's copy of that number; number 0 is the record itself."""
+    if number == 0:
+        return record
+    value = _ID.sub(lambda found: found[1] + b"%08x" % (number ^ int(found[0][-8:], 16)), record.value)
+    kind = record.headers[EVENT_TYPE].decode()
+    headers = record.headers
+    if kind in _SIGNED:
+        headers = {**headers, SIGNATURE: POLICY.sign(kind, record.key, value)}
+    return record._replace(value=value, headers=headers)
+
+
+def long_log(records: list[Record], copies: int) -> Iterator[Record]:
+    """All records, then their copies; configuration comes once."""
+    yield from records
+    repeated = [record for record in records if record.headers[EVENT_TYPE] not in _ONCE]
+    for number in range(1, copies):
+        for record in repeated:
+            yield numbered(record, number)
