@@ -1,23 +1,21 @@
 """Seal and verify rates on one core, and what a seal costs in bytes.
 
-    python -m bench.seals [--records N]
-
-Pure figures are over records in memory, as they come from a consumer; records are like those of the log: 400 bytes of
-value, four headers. Run it alone on the machine.
+Over records in memory, as they come from a consumer; they are like those of the log: 400 bytes of value, four headers.
 """
 
-import argparse
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 from autopilot.schemas.events.seals import SealedSegment
 from autopilot.streams.audit.partition_check import PartitionCheck
 from autopilot.streams.seals import OpenSegment, Partition, WholeRecord
+from bench.measure import Figure, print_figures, rate
 
 LOG = Partition("autopilot.log", 0)
 BATCH = 2_000
 EVERY = 10_000
+COUNT = 100_000
+GOAL = ">= 100 k records/s"
 
 
 def log_records(count: int) -> list[WholeRecord]:
@@ -52,34 +50,28 @@ def verify(segments: Sequence[SealedSegment], records: Sequence[WholeRecord]) ->
     return len(check.finish())
 
 
-def best_rate(work: Callable[[], object], count: int, rounds: int = 3) -> float:
-    """The best of some rounds, in records per second of this process's own time."""
-    times = []
-    for _ in range(rounds):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return count / min(times)
-
-
-def main() -> None:
-    """Prints the rates."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--records", type=int, default=200_000)
-    count: int = parser.parse_args().records
-    records = log_records(count)
+def figures() -> Iterator[Figure]:
+    """Rates, and what a seal costs."""
+    records = log_records(COUNT)
     segments = seal(records)
-    altered = list(records)
-    altered[count // 2] = altered[count // 2]._replace(value=b"altered")
-    moved = [record._replace(offset=i) for i, record in enumerate(records[: count // 2] + records[count // 2 + 1 :])]
+    half = COUNT // 2
+    altered = [*records[:half], records[half]._replace(value=b"altered"), *records[half + 1 :]]
+    moved = [record._replace(offset=i) for i, record in enumerate(records[:half] + records[half + 1 :])]
+    yield Figure("seal", rate(lambda: COUNT * bool(seal(records)), rounds=3), "records/s", GOAL)
+    for name, standing, wrong in (
+        ("verify, nothing wrong", records, 0),
+        ("verify, one record altered", altered, 1),
+        ("verify, one removed and all after it moved", moved, 2),
+    ):
+        findings = verify(segments, standing)
+        if (findings > 0) != (wrong > 0):
+            raise AssertionError(f"{name}: {findings} findings")
+        measured = rate(lambda it=standing: COUNT + 0 * verify(segments, it), rounds=3)
+        yield Figure(name, measured, "records/s", "" if wrong else GOAL)
     size = sum(len(s.offsets) + len(s.timestamps) + len(s.bodies) for s in segments)
     body = sum(len(r.value or b"") + sum(len(n) + len(v or b"") for n, v in r.headers) for r in records)
-    print(f"seal                            {best_rate(lambda: seal(records), count):10,.0f} records/s per core")
-    print(f"verify, nothing wrong           {best_rate(lambda: verify(segments, records), count):10,.0f} records/s")
-    print(f"verify, one record altered      {best_rate(lambda: verify(segments, altered), count, 1):10,.0f} records/s")
-    print(f"verify, one removed, all moved  {best_rate(lambda: verify(segments, moved), count, 1):10,.0f} records/s")
-    print(f"seals: {size / count:.2f} bytes a record, {100 * size / body:.1f} % of the records' own bytes")
+    yield Figure("a seal's columns", size / COUNT, "bytes/record", note=f"{100 * size / body:.1f} % of the records")
 
 
 if __name__ == "__main__":
-    main()
+    print_figures("seals", figures())
