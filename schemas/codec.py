@@ -26,6 +26,22 @@ MAX_RECORD_BYTES = 1_000_000
 """The largest record value that is decoded or written, in bytes; Kafka's own default limit is a little above."""
 
 
+_SHORT_STRING_BYTES = 64
+"""Avro writes the length of a string shorter than this in one byte."""
+
+
+def identified(value: bytes, event_id: str) -> bytes:
+    """The wire bytes of the same event with `event_id`, of those with an empty one.
+
+    An event's Avro record begins with its envelope and that with the id, so that nothing else has to be written anew.
+    Raises ValueError when there is an id already, or for one of 64 bytes or more.
+    """
+    text = event_id.encode()
+    if value[HEADER_BYTES] != 0 or len(text) >= _SHORT_STRING_BYTES:
+        raise ValueError(f"`event_id` is `{event_id}`, expected a short one, of an event that has none")
+    return b"".join((value[:HEADER_BYTES], bytes([2 * len(text)]), text, value[HEADER_BYTES + 1 :]))
+
+
 def _without_logical_types(node: Any) -> Any:
     if isinstance(node, dict):
         return {k: _without_logical_types(v) for k, v in node.items() if k != "logicalType"}

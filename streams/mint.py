@@ -6,7 +6,7 @@ The minted bytes depend on the draft and the cause alone, so a replay mints the 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from autopilot.schemas.codec import Codec
+from autopilot.schemas.codec import Codec, identified
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Envelope, Event, Recorded
 from autopilot.schemas.identity import LIVE_RUN, content_id, event_id, span_id, trace_id
@@ -54,8 +54,8 @@ class Mint:
 
     def from_outside(self, draft: Draft, at_us: int, placements: Mapping[str, int]) -> Outgoing:
         """The record of an event that no record caused; its identity is its content's."""
-        event = self.outside_event(draft, at_us)
-        return self.record(event, self.partition_for(draft, placements))
+        event, value = self._outside(draft, at_us)
+        return self._addressed(event, value, self.partition_for(draft, placements), None)
 
     def broadcast(self, draft: Draft, at_us: int) -> Iterator[Outgoing]:
         """The same event for every partition of both topics; to be written in one transaction."""
@@ -66,6 +66,10 @@ class Mint:
 
     def outside_event(self, draft: Draft, at_us: int) -> Event[Payload]:
         """An event from outside with its identity, which covers content, address, time and sender."""
+        return self._outside(draft, at_us)[0]
+
+    def _outside(self, draft: Draft, at_us: int) -> tuple[Event[Payload], bytes]:
+        """The event and its bytes. They are encoded once: telemetry is large, and all of it comes from outside."""
         blank = Envelope(
             event_id="",
             run=self.run,
@@ -81,7 +85,8 @@ class Mint:
         )
         content = self.codec.encode(Event(blank, draft.payload))
         identity = content_id(draft.payload.event_type(), content)
-        return Event(blank.model_copy(update={"event_id": identity}), draft.payload)
+        event: Event[Payload] = Event(blank.model_copy(update={"event_id": identity}), draft.payload)
+        return event, identified(content, identity)
 
     def partition_for(self, draft: Draft, placements: Mapping[str, int]) -> int:
         """The partition of a draft: by service on the telemetry topic, by domain elsewhere."""
@@ -91,10 +96,12 @@ class Mint:
 
     def record(self, event: Event[Payload], partition: int, *, key: bytes | None = None) -> Outgoing:
         """The record of an event: its bytes, headers and, where this producer signs the type, its signature."""
+        return self._addressed(event, self.codec.encode(event), partition, key)
+
+    def _addressed(self, event: Event[Payload], value: bytes, partition: int, key: bytes | None) -> Outgoing:
         envelope = event.envelope
         if key is None:
             key = (envelope.service if event.payload.topic == Topic.TELEMETRY else envelope.domain).encode()
-        value = self.codec.encode(event)
         name = event.type
         headers: Headers = {EVENT_TYPE: name.encode(), RUN: self.run.encode()}
         if envelope.correlation_id and envelope.causation_id:

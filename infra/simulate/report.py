@@ -22,7 +22,8 @@ NO_EFFECTS = (
 )
 EFFECTS = (
     "Effects: declared by `{name}`. After a step, samples of the metrics that it names are no longer the recorded ones."
-    " A verdict of the verifier shows what follows from these declarations, not that they are true."
+    " A verdict of the verifier shows what follows from these declarations, not that they are true. Labels are about"
+    " the recording: what a declared effect has mended is no longer there to be detected."
 )
 
 
@@ -178,7 +179,8 @@ def _row(incident: Incident) -> tuple[object, ...]:
 
 
 def _incident(incident: Incident, course: Course, plot: str | None) -> Iterator[Block]:
-    yield Heading(3, f"{incident.service}: {incident.title}")
+    yield Heading(3, f"{incident.service}, {clock(incident.opened_us)}")
+    yield Paragraph(incident.title)
     yield Paragraph(
         f"{incident.incident_id}, {incident.severity}; began {clock(incident.started_us)}, opened"
         f" {clock(incident.opened_us)}; {incident.resolution}{': ' + incident.reason if incident.reason else ''}"

@@ -42,7 +42,8 @@ class Effect(Written):
     verb: str
     services: list[str] = Field(default=[], description="for steps of these services only; empty for all")
     after_ms: int = Field(default=60_000, ge=0, description="from the step to the first changed sample")
-    baseline_ms: int = Field(default=1_800_000, ge=1)
+    lasts_ms: int | None = Field(default=None, ge=1, description="how long from then on; null for ever")
+    baseline_ms: int = Field(default=1_800_000, ge=1, description="what counts as before the incident")
     crash_class: Literal["convergent", "witnessed", "keyed", "blind"] = "convergent"
     state: dict[str, str] = Field(
         default={}, description="keys of the target's state that it sets: a value, or `{name}` of a parameter or key"

@@ -23,13 +23,17 @@ from autopilot.streams.simulation.recording import Floats, Part, RecordedSeries,
 
 State = dict[str, str]
 
+FOREVER_US = 2**62
+"""Later than any sample."""
+
 
 @dataclass(frozen=True)
 class Active:
-    """A step's effect on one metric of one service, from `since_us` on."""
+    """A step's effect on one metric of one service, from `since_us` on, before `until_us`."""
 
     step: tuple[str, str]
     since_us: int
+    until_us: int
     effect: MetricEffect
     baseline: tuple[int, int]
     """The stretch before the incident, microseconds: later than the first, not later than the second."""
@@ -129,8 +133,10 @@ class World:
             return
         began = self._began_us.get(asked.incident_id, self.now_us)
         baseline = (began - effect.baseline_ms * 1000, began - 1)
+        since_us = self.now_us + effect.after_ms * 1000
+        until_us = FOREVER_US if effect.lasts_ms is None else since_us + effect.lasts_ms * 1000
         for each in effect.metrics:
-            active = Active(step, self.now_us + effect.after_ms * 1000, each, baseline)
+            active = Active(step, since_us, until_us, each, baseline)
             self._active.setdefault((each.service or service, each.metric), []).append(active)
 
     def _observation(self, key: tuple[str, str]) -> TargetObserved:
@@ -143,7 +149,8 @@ class World:
         series, first, last = part
         values = series.values[first:last]
         for active in self._active.get((series.id.service, series.id.metric), ()):
-            touched = series.timestamps_us[first:last] >= active.since_us
+            times = series.timestamps_us[first:last]
+            touched = (times >= active.since_us) & (times < active.until_us)
             if touched.any():
                 values = np.where(touched, self._changed(active, series, first, last), values)
         return values
