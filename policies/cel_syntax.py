@@ -86,6 +86,15 @@ def type_of(node: Node, params: Mapping[str, Value]) -> type | None:
     return None if node.kind == "list" else bool
 
 
+def atoms_of(node: Node) -> Iterator[Node]:
+    """The comparisons, calls and facts that a condition joins. Constants are none."""
+    if node.logic or node.kind == "choice":
+        for part in node.parts:
+            yield from atoms_of(part)
+    elif node.kind != "value":
+        yield node
+
+
 @lru_cache(maxsize=4096)
 def parsed(source: str) -> Node:
     """The tree of a condition. Raises `OutsideError` for what tools do not look into."""

@@ -1,18 +1,21 @@
 """What can be said of a bundle before it rules: a static check, and its own tests with the coverage of its rules.
 
 `check` finds what the loader cannot refuse but an author would want to know. `run_tests` judges every inline case on
-the baseline facts with the case's changes, and says for each rule whether some case makes it hold and some does not.
+the baseline facts with the case's changes, and says for each rule, and for each part of its condition, whether some
+case makes it hold and some does not.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from autopilot.policies.branches import BranchCoverage, branch_coverage
 from autopilot.policies.bundle import Case, Effect, PolicyBundle, Rule, placeholders
 from autopilot.policies.bundle_file import BundleFile, Problem
 from autopilot.policies.cel_engine import names_in
 from autopilot.policies.engine import CompiledBundle, PolicySet, Verdict
 from autopilot.policies.facts import BASELINE, SPECS, FactSet
+from autopilot.policies.reachability import unreachable
 
 
 class Level(StrEnum):
@@ -64,6 +67,7 @@ class TestReport:
 
     results: tuple[CaseResult, ...]
     coverage: tuple[Coverage, ...]
+    branches: tuple[BranchCoverage, ...]
 
     @property
     def passed(self) -> bool:
@@ -73,8 +77,17 @@ class TestReport:
     @property
     def covered_bp(self) -> int:
         """Share of the two outcomes of every rule that some case showed, in basis points."""
-        shown = sum((each.held > 0) + (each.did_not > 0) for each in self.coverage)
-        return 10_000 * shown // (2 * len(self.coverage))
+        return _share_bp(self.coverage)
+
+    @property
+    def branches_covered_bp(self) -> int:
+        """Share of the two outcomes of every branch that some case showed, in basis points."""
+        return _share_bp(self.branches)
+
+
+def _share_bp(coverage: Sequence[Coverage | BranchCoverage]) -> int:
+    shown = sum((each.held > 0) + (each.did_not > 0) for each in coverage)
+    return 10_000 * shown // (2 * len(coverage))
 
 
 def check(file: BundleFile) -> list[Finding]:
@@ -87,6 +100,8 @@ def check(file: BundleFile) -> list[Finding]:
     for index, rule in enumerate(bundle.rules):
         findings += _of_rule(file, index, rule)
     findings += _errors_on_baseline(file)
+    for found in unreachable(bundle):
+        findings.append(Finding(Level.WARNING, file.problem(("rules", found.index, "when"), found.message)))
     return findings
 
 
@@ -122,18 +137,20 @@ def _errors_on_baseline(file: BundleFile) -> list[Finding]:
     ]
 
 
-def run_tests(ready: CompiledBundle) -> TestReport:
-    """Judges every inline case of a bundle. Deterministic, no I/O."""
+def run_tests(ready: CompiledBundle, more: Sequence[Case] = ()) -> TestReport:
+    """Judges every inline case of a bundle, and `more` cases from elsewhere. Deterministic, no I/O."""
     bundle = ready.bundle
+    cases = [*bundle.tests, *more]
     results: list[CaseResult] = []
     held = {rule.id: 0 for rule in bundle.rules}
-    for case in bundle.tests:
-        facts = FactSet.of({**BASELINE, **case.facts})
+    fact_sets = [FactSet.of({**BASELINE, **case.facts}) for case in cases]
+    for case, facts in zip(cases, fact_sets, strict=True):
         results.append(_result(case, PolicySet((ready,)).judge(facts)))
         for rule, answer in zip(bundle.rules, ready.answers(facts.values), strict=True):
             held[rule.id] += answer is True
-    coverage = tuple(Coverage(rule, count, len(bundle.tests) - count) for rule, count in held.items())
-    return TestReport(tuple(results), coverage)
+    coverage = tuple(Coverage(rule, count, len(cases) - count) for rule, count in held.items())
+    branches = branch_coverage(ready, [facts.values for facts in fact_sets])
+    return TestReport(tuple(results), coverage, tuple(branches))
 
 
 def _result(case: Case, verdict: Verdict) -> CaseResult:

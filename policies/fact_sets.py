@@ -4,7 +4,7 @@
 rows for each rule and each of its answers, the same ones for the same seed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autopilot.policies.bundle import PolicyBundle
 from autopilot.policies.cel_engine import PolicyEngine, names_in
-from autopilot.policies.cel_syntax import OutsideError, parsed
+from autopilot.policies.cel_syntax import OutsideError, atoms_of, parsed
 from autopilot.policies.columnar import answers
 from autopilot.policies.columns import FactTable, Texts
 from autopilot.policies.engine import ENGINE
@@ -38,33 +38,43 @@ def conditions_of(bundles: Iterable[PolicyBundle]) -> list[Condition]:
     return [Condition(rule.when, bundle.values()) for bundle in bundles for rule in bundle.rules]
 
 
-def thresholds(conditions: Sequence[Condition]) -> dict[str, list[Value]]:
-    """For each fact, the values that matter to the conditions: constants and their neighbours, bounds, choices."""
+def thresholds(conditions: Sequence[Condition], *, made_up: bool = True) -> dict[str, list[Value]]:
+    """For each fact, the values that matter to the conditions: constants and their neighbours, bounds, choices.
+
+    `made_up` adds texts that no condition names, so that there is one for which none of them holds.
+    """
     found: dict[str, list[Value]] = {spec.name: [] for spec in FACTS}
     for condition in conditions:
-        constants = constants_in(condition)
-        for name in names_in(condition.source):
-            if name in found:
-                found[name] += constants
-    return {spec.name: _values(spec, found[spec.name]) for spec in FACTS}
+        for names, constants in _constants(condition):
+            for name in names:
+                if name in found:
+                    found[name] += constants
+    return {spec.name: _values(spec, found[spec.name], made_up) for spec in FACTS}
 
 
-def constants_in(condition: Condition) -> list[Value]:
-    """The literals and the parameters in a condition; of one that tools do not look into, the parameters."""
-    constants: list[Value] = [condition.params[n] for n in names_in(condition.source) if n in condition.params]
+def _constants(condition: Condition) -> Iterator[tuple[Iterable[str], list[Value]]]:
+    """For each comparison the names in it, and the constants; of a condition that is not looked into, its params."""
+    params = condition.params
     try:
-        return constants + [node.value for node in parsed(condition.source).walk() if node.kind == "value"]
+        atoms = list(atoms_of(parsed(condition.source)))
     except OutsideError:
-        return constants
+        names = names_in(condition.source)
+        yield names, [params[name] for name in names if name in params]
+        return
+    for atom in atoms:
+        plain = [node for node in atom.walk() if atom.text != "matches" and not node.parts]
+        constants = [node.value if node.kind == "value" else params.get(node.text) for node in plain]
+        yield atom.names(), [value for value in constants if value is not None]
 
 
-def _values(spec: FactSpec, constants: Iterable[Value]) -> list[Value]:
+def _values(spec: FactSpec, constants: Iterable[Value], made_up: bool) -> list[Value]:
     if spec.type is bool:
         return [spec.example, not spec.example]
     if spec.type is str:
         texts = [text for text in constants if isinstance(text, str)]
-        joined = [",".join((str(spec.example), text)) for text in texts]
-        return list(dict.fromkeys(spec.choices or (spec.example, *texts, *joined, "", "é")))
+        more = [*(f"{spec.example},{text}" for text in texts), "", "é"] if made_up else []
+        among: list[Value] = list(spec.choices) or [spec.example, *texts, *more]
+        return list(dict.fromkeys(among))
     numbers = [n for n in constants if type(n) is int]
     near = [n + d for n in (*numbers, spec.low, spec.high, int(spec.example), 0) for d in (-1, 0, 1)]
     return list(dict.fromkeys([spec.example, *sorted(n for n in set(near) if spec.low <= n <= spec.high)]))
@@ -114,10 +124,12 @@ def _scattered(rows: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
 
 def _table(pools: Mapping[str, list[Value]], drawn: Mapping[str, NDArray[np.int64]]) -> FactTable:
     def plain(kind: type) -> dict[str, NDArray[np.int64]]:
-        return {s.name: np.array([*map(int, pools[s.name])])[drawn[s.name]] for s in FACTS if s.type is kind}
+        return {s.name: np.array(list(map(int, pools[s.name])))[drawn[s.name]] for s in FACTS if s.type is kind}
 
     texts = {
-        s.name: Texts(drawn[s.name].astype(np.int32), tuple(map(str, pools[s.name]))) for s in FACTS if s.type is str
+        s.name: Texts(drawn[s.name].astype(np.int32), tuple(str(text) for text in pools[s.name]))
+        for s in FACTS
+        if s.type is str
     }
     rows = len(next(iter(drawn.values())))
     return FactTable(rows, plain(int), {name: c.astype(np.bool_) for name, c in plain(bool).items()}, texts)
