@@ -28,7 +28,7 @@ from autopilot.schemas.identity import digest_of
 Bits = NDArray[np.uint8]
 RULINGS: Final = (Ruling.ALLOW, Ruling.NEEDS_APPROVAL, Ruling.DENY)
 """What the codes of `Rulings.codes` stand for."""
-_BUILT_IN: Final = "halted || !service_known"
+_BUILT_IN: Final = 'halted || !service_known || remedy_autonomy == "observe" || remedy_autonomy == "recommend"'
 
 
 class MismatchError(RuntimeError):
@@ -113,6 +113,31 @@ class BulkJudge:
             unsure &= ~denied
         return Rulings(self.table.rows, denied, asking & ~denied, unsure)
 
+    def obligations(self, policies: PolicySet) -> dict[str, Bits]:
+        """For each obligation, as its rule states it, the rows on which it is imposed, whatever is denied besides."""
+        found: dict[str, Bits] = {}
+        for each in policies.bundles:
+            for rule in each.bundle.rules:
+                if rule.obligation is not None:
+                    key = canonical(rule.obligation.model_dump(mode="json"))
+                    holds = self.bitmap(rule, each.params).holds
+                    found[key] = found[key] | holds if key in found else holds
+        return found
+
+    def differing(self, one: PolicySet, other: PolicySet) -> NDArray[np.intp]:
+        """The rows on which two sets of bundles differ in their ruling, or in what they impose where not denied.
+
+        Rows of which the columns are unsure are among them.
+        """
+        here, there = self.rulings(one), self.rulings(other)
+        imposed, imposed_there = self.obligations(one), self.obligations(other)
+        apart = self._zeros()
+        for key in {**imposed, **imposed_there}:
+            apart |= imposed.get(key, self._zeros()) ^ imposed_there.get(key, self._zeros())
+        apart &= ~here.denied & ~there.denied
+        rows = np.flatnonzero(np.unpackbits(apart, count=self.table.rows))
+        return np.union1d(here.differing(there), rows)
+
     def bitmap(self, rule: Rule, params: Mapping[str, Value]) -> Bitmap:
         """The bitmap of one rule."""
         used = {name: params[name] for name in names_in(rule.when) if name in params}
@@ -163,7 +188,7 @@ def columnar_rules(bundle: PolicyBundle) -> tuple[list[str], list[str]]:
 
 def looked_at(policies: Iterable[PolicySet]) -> list[str]:
     """The facts on which the rulings of those bundles depend, in canonical order."""
-    used = {"halted", "service_known", "approvals_granted"}
+    used = {"halted", "service_known", "remedy_autonomy", "approvals_granted"}
     for each in policies:
         for compiled in each.bundles:
             for rule in compiled.bundle.rules:

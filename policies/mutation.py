@@ -1,0 +1,218 @@
+"""Mutants of a bundle: one thing changed at a time. A bundle's own tests must notice each.
+
+Operators, constants, facts and effects are changed, negations put in, parts of conditions left out, params moved,
+obligations weakened, rules removed. A mutant that says the same as the bundle on every fact set that was made for the
+two is reported as alike: there is nothing for a test to notice.
+
+    python -m autopilot.policies.mutation FILE ...
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from autopilot.policies.bulk import BulkJudge
+from autopilot.policies.bundle import Case, PolicyBundle, Rule
+from autopilot.policies.bundle_file import parse_bundle
+from autopilot.policies.cel_engine import ConditionError
+from autopilot.policies.cel_syntax import ARITHMETIC, Node, OutsideError, parsed
+from autopilot.policies.checks import run_tests
+from autopilot.policies.engine import ENGINE, PolicySet, compiled
+from autopilot.policies.fact_sets import generated
+from autopilot.policies.facts import FACTS, SPECS
+
+GOAL_BP: Final = 9_500
+_FACT_SETS: Final = 4_000
+_OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "&&": ("||",), "||": ("&&",), "==": ("!=",), "!=": ("==",), "<": ("<=", ">=", ">"), "<=": ("<", ">", ">="),
+    ">": (">=", "<=", "<"), ">=": (">", "<", "<="), "+": ("-",), "-": ("+",), "*": ("+",), "/": ("*",), "%": ("/",),
+}  # fmt: skip
+_EFFECTS: Final[Mapping[str, str]] = {"permit": "deny", "deny": "permit", "obligate": "permit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A changed bundle: which kind of change, where, and what."""
+
+    kind: str
+    place: str
+    change: str
+    bundle: PolicyBundle
+
+    def __str__(self) -> str:
+        return f"{self.kind} in {self.place}: {self.change}"
+
+
+@dataclass(frozen=True)
+class MutationReport:
+    """What became of the mutants. `survivors` were not noticed; `alike` say the same as the bundle on all fact sets."""
+
+    bundle: str
+    caught: int
+    survivors: tuple[Mutant, ...]
+    alike: tuple[Mutant, ...]
+
+    @property
+    def total(self) -> int:
+        """Mutants that could be noticed."""
+        return self.caught + len(self.survivors)
+
+    @property
+    def caught_bp(self) -> int:
+        """Share of them that the tests noticed, in basis points."""
+        return 10_000 * self.caught // self.total if self.total else 10_000
+
+
+def mutants(bundle: PolicyBundle) -> list[Mutant]:
+    """Every mutant of a bundle that loads and compiles, each once, in the order of the bundle."""
+    params = list(_of_params(bundle))
+    rules = [m for index in range(len(bundle.rules)) for m in _of_rule(bundle, index)]
+    unique = {m.bundle.source: m for m in [*params, *rules] if m.bundle.source != bundle.source}
+    return [m for m in unique.values() if _compiles(m.bundle)]
+
+
+def mutation_run(bundle: PolicyBundle, more: Sequence[Case] = ()) -> MutationReport:
+    """Runs the bundle's tests, and `more` cases, on every mutant."""
+    caught, survivors, alike = 0, list[Mutant](), list[Mutant]()
+    for mutant in mutants(bundle):
+        if not run_tests(compiled(mutant.bundle, ENGINE), more).passed:
+            caught += 1
+        elif _alike(bundle, mutant.bundle):
+            alike.append(mutant)
+        else:
+            survivors.append(mutant)
+    return MutationReport(bundle.title, caught, tuple(survivors), tuple(alike))
+
+
+def _alike(bundle: PolicyBundle, other: PolicyBundle) -> bool:
+    """Whether two bundles rule alike, with the same obligations, on fact sets made for both."""
+    judge = BulkJudge(generated([bundle, other], _FACT_SETS))
+    one, two = (PolicySet((compiled(each, ENGINE),)) for each in (bundle, other))
+    return not len(judge.differing(one, two))
+
+
+def _compiles(bundle: PolicyBundle) -> bool:
+    try:
+        compiled(bundle, ENGINE)
+    except ConditionError:
+        return False
+    return True
+
+
+# -- changes ----------------------------------------------------------------------------------------------------------
+
+
+def _of_params(bundle: PolicyBundle) -> Iterator[Mutant]:
+    for name, param in bundle.params.items():
+        if isinstance(param.value, bool):
+            changed: list[Any] = [not param.value]
+        elif isinstance(param.value, int):
+            changed = [param.value - 1, param.value + 1, 0]
+        else:
+            changed = [param.value + "x", ""]
+        for value in changed:
+            params = {**bundle.params, name: param.model_copy(update={"value": value})}
+            yield _mutant(bundle, "constant", f"params.{name}", f"{param.value!r} -> {value!r}", params=params)
+
+
+def _of_rule(bundle: PolicyBundle, index: int) -> Iterator[Mutant]:
+    rule = bundle.rules[index]
+    for kind, change, condition in _conditions(rule.when):
+        yield _with_rule(bundle, index, kind, change, rule.model_copy(update={"when": condition}))
+    effect = _EFFECTS[rule.effect]
+    copied = rule.model_copy(update={"effect": type(rule.effect)(effect), "obligation": None})
+    yield _with_rule(bundle, index, "effect", f"{rule.effect} -> {effect}", copied)
+    yield from _obligations(bundle, index)
+    if len(bundle.rules) > 1:
+        rest = [other for other in bundle.rules if other is not rule]
+        yield _mutant(bundle, "effect", f"rule {rule.id}", "removed", rules=rest)
+
+
+def _obligations(bundle: PolicyBundle, index: int) -> Iterator[Mutant]:
+    rule = bundle.rules[index]
+    needed = rule.obligation.parameters.get("needed") if rule.obligation else None
+    if rule.obligation is None or not isinstance(needed, int):
+        return
+    for value in (needed - 1, needed + 1):
+        if value >= 1:
+            parameters = {**rule.obligation.parameters, "needed": value}
+            obligation = rule.obligation.model_copy(update={"parameters": parameters})
+            changed = rule.model_copy(update={"obligation": obligation})
+            yield _with_rule(bundle, index, "constant", f"needed {needed} -> {value}", changed)
+
+
+def _conditions(source: str) -> Iterator[tuple[str, str, str]]:
+    """Kind, change and condition of every mutant of a condition."""
+    yield "operator", f"negated `{_short(source)}`", f"!({source})"
+    try:
+        nodes = list(parsed(source).walk())
+    except OutsideError:
+        return
+    for node in nodes:
+        old = source[node.start : node.end]
+        for kind, new in _replacements(node, source):
+            yield kind, f"`{_short(old)}` -> `{_short(new)}`", source[: node.start] + f"({new})" + source[node.end :]
+
+
+def _replacements(node: Node, source: str) -> Iterator[tuple[str, str]]:
+    parts = [source[part.start : part.end] for part in node.parts]
+    if node.kind == "binary":
+        for operator in _OPERATORS.get(node.text, ()):
+            yield "operator", f"{parts[0]} {operator} {parts[1]}"
+        if node.logic or node.text in ARITHMETIC:
+            yield from (("operator", part) for part in parts)
+    elif node.kind == "unary":
+        yield "operator", parts[0]
+    elif node.kind == "list" and len(parts) > 1:
+        for index in range(len(parts)):
+            yield "constant", "[" + ", ".join(parts[:index] + parts[index + 1 :]) + "]"
+    elif node.kind == "value":
+        yield from (("constant", text) for text in _constants(node))
+    elif node.kind == "name" and node.text in SPECS:
+        yield from (("field", name) for name in _neighbours(node.text))
+
+
+def _constants(node: Node) -> list[str]:
+    if isinstance(node.value, bool):
+        return [str(not node.value).lower()]
+    if isinstance(node.value, int):
+        return [str(node.value - 1), str(node.value + 1)]
+    return ['"another"']
+
+
+def _neighbours(name: str) -> list[str]:
+    """The two facts of the same type that stand next in the schema."""
+    alike = [spec.name for spec in FACTS if spec.type is SPECS[name].type]
+    at = alike.index(name)
+    return [alike[(at + 1) % len(alike)], alike[at - 1]]
+
+
+def _with_rule(bundle: PolicyBundle, index: int, kind: str, change: str, rule: Rule) -> Mutant:
+    rules = [*bundle.rules[:index], rule, *bundle.rules[index + 1 :]]
+    return _mutant(bundle, kind, f"rule {rule.id}", change, rules=rules)
+
+
+def _mutant(bundle: PolicyBundle, kind: str, place: str, change: str, **update: object) -> Mutant:
+    return Mutant(kind, place, change, bundle.model_copy(update=update))
+
+
+def _short(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= 70 else plain[:67] + "..."
+
+
+def main(files: Sequence[str]) -> int:
+    """Prints a report on each file; 1 when a share is below the goal."""
+    reports = [mutation_run(parse_bundle(Path(file).read_text(encoding="utf-8"), file).bundle) for file in files]
+    for report in reports:
+        share = report.caught_bp / 100
+        sys.stdout.write(f"{report.bundle}: {report.caught} of {report.total} mutants caught ({share:g} %),")
+        sys.stdout.write(f" {len(report.alike)} more say the same as the bundle\n")
+        sys.stdout.write("".join(f"  survived: {mutant}\n" for mutant in report.survivors))
+    return 0 if all(report.caught_bp >= GOAL_BP for report in reports) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
