@@ -11,6 +11,7 @@ burn rate of 6 over three intervals and over two, that is when two samples in a 
 out. These figures were fixed before any label was looked at, and are the same for every data set.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,12 @@ def documents(recording: Recording, plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
+def objective_name(service: str, metric: str) -> str:
+    """At most 64 characters, and the same for no two."""
+    name = f"{service}-{metric}"
+    return name if len(name) <= 64 else f"{name[:55]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 def _objectives(recording: Recording, service: str, plan: Plan) -> Iterator[dict[str, Any]]:
     for watched in plan.watched:
         parts = [
@@ -82,7 +89,7 @@ def _objectives(recording: Recording, service: str, plan: Plan) -> Iterator[dict
             continue
         bound = "bad_below" if watched.below else "bad_above"
         yield {
-            "name": f"{service[:40]}-{watched.metric[:22]}".lower().replace("_", "-"),
+            "name": objective_name(service, watched.metric),
             "service": service,
             "sli": watched.sli,
             "objective_bp": 9_000,

@@ -128,7 +128,7 @@ def _gather(path: Path, table: Any, columns: Columns, into: dict[SeriesId, list[
     distinct, first = np.unique(numbers, return_index=True)
     order = np.argsort(numbers, kind="stable")
     ends = np.searchsorted(numbers[order], distinct, side="right").tolist()
-    begins = [0, *ends[:-1]]
+    begins = [0, *ends][:-1]
     for row, begin, end in zip(first.tolist(), begins, ends, strict=True):
         told = {
             name: str(code.dictionary[code.indices[row].as_py()]) for name, code in zip(telling, codes, strict=True)
@@ -181,14 +181,16 @@ def _times(path: Path, table: Any, name: str, *, empty: bool = False) -> Ints:
         return _scaled(path, name, pc.fill_null(pc.cast(column, pa.float64()), -1.0).to_numpy())
     texts = column.to_pylist()
     try:
-        return _scaled(path, name, np.array([-1.0 if text is None else float(text) for text in texts]))
-    except InputError:
-        raise
-    except (TypeError, ValueError):
-        pass
+        numbers = np.array([-1.0 if text is None else float(text) for text in texts])
+    except ValueError:
+        return _moments(path, name, texts)
+    return _scaled(path, name, numbers)
+
+
+def _moments(path: Path, name: str, texts: list[str | None]) -> Ints:
     try:
         return np.array([-1 if text is None else _moment(text) for text in texts], np.int64)
-    except (TypeError, ValueError):
+    except ValueError:
         raise _first_bad(path, name, texts, _moment, _TIME) from None
 
 
@@ -207,6 +209,9 @@ def _scaled(path: Path, name: str, numbers: Floats) -> Ints:
 
 
 def _moment(text: str) -> int:
+    for low, high, unit_us in _UNITS_US if text.isdecimal() else ():
+        if low <= int(text) < high:
+            return int(text) * unit_us
     moment = datetime.fromisoformat(text)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
