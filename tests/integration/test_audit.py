@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,11 +27,13 @@ from autopilot.schemas.events.telemetry import Series, SeriesKind, TelemetryBatc
 from autopilot.streams.audit.audit import Audit, AuditOptions, AuditReport
 from autopilot.streams.audit.findings import Finding, Kind
 from autopilot.streams.audit.source import LiveTopics
+from autopilot.streams.errors import UnreachableError
 from autopilot.streams.kafka import producer
 from autopilot.streams.publisher import Publisher
 from autopilot.streams.seal_file import SealFile
+from autopilot.streams.sealer import SEALED_TOPICS
 from autopilot.streams.seals import Partition, WholeRecord
-from autopilot.streams.whole_reader import read_whole
+from autopilot.streams.whole_reader import bounds_of, read_whole
 
 LOG = Partition(str(Topic.LOG), 0)
 TICKS = 30
@@ -129,6 +132,7 @@ def rewrite_live_topic(cluster: dict[str, str], deed: Deed) -> None:
     admin.delete_topics([LOG.topic])[LOG.topic].result()
     keeps_stamps = {"message.timestamp.type": "CreateTime"}
     admin.create_topics([NewTopic(LOG.topic, 4, config=keeps_stamps)])[LOG.topic].result()
+    wait_for_topics(cluster)
     forger = producer(cluster, "forger")
     for number, records in copies.items():
         for record in records:
@@ -155,6 +159,19 @@ def test_tampering_with_a_live_topic_is_found_and_located(cluster: dict[str, str
     assert Kind.MOVED in {finding.kind for finding in violations}, "a copy has other offsets, and that is said as well"
     for other in (1, 2, 3):
         assert of_the_seals(violations, LOG._replace(number=other)) == []
+
+
+def wait_for_topics(cluster: dict[str, str]) -> None:
+    """Returns once the broker knows the topics that were just made anew."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            bounds_of(cluster, SEALED_TOPICS)
+            return
+        except UnreachableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 @pytest.fixture
@@ -272,6 +289,7 @@ def test_a_restored_archive_has_every_record_in_its_order_with_where_it_stood(
     with pytest.raises(ArchiveError, match="is not empty"):
         restore(ArchiveFolder(archive), cluster, lambda _: None)
     recreate_topics(cluster, 4)
+    wait_for_topics(cluster)
     restored = restore(ArchiveFolder(archive), cluster, lambda _: None)
     assert sum(restored.records.values()) == 8 * TICKS + 40
     copies = [record for batch in read_whole(cluster, LOG) for record in batch]
