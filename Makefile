@@ -24,10 +24,10 @@ say = @printf '\033[1m==> %s\033[0m\n' '$(1)'
 present = $(strip $(foreach folder,$(1),$(if $(wildcard $(folder)/test_*.py $(folder)/*/test_*.py),$(folder))))
 
 QUICK := $(call present,tests/unit tests/property)
-REAL := $(call present,tests/targets tests/integration tests/browser)
+REAL := $(call present,tests/targets tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: help setup demo up down check test test-quick test-real chaos bench format generate lock clean
+.PHONY: test-browser help setup demo up down check test test-quick test-real chaos bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -76,6 +76,12 @@ test-real: $(READY) ## Tests on a real Kafka and real targets
 chaos: $(READY) ## Tests that kill processes while incidents flow
 	$(call say,chaos: $(CHAOS))
 	@$(if $(CHAOS),$(BIN)/pytest -s $(CHAOS),echo 'none in this version')
+
+test-browser: $(READY) ## Tests of the web page in a real Chromium (Debian: installed by apt where it may be)
+	$(call say,the page in a browser)
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+		echo 'no Chromium: installing it by apt'; apt-get update -qq && apt-get install -y -qq chromium; }
+	@$(BIN)/pytest tests/browser
 
 bench: $(READY) ## Benchmarks, beside Faust and raw confluent-kafka on the same records
 	$(call say,benchmarks)

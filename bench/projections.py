@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from long_log import PARTITIONS, course, long_log
+from long_log import PARTITIONS, course, long_log, write
 
 from autopilot.infra.platform.topics import recreate_topics
 from autopilot.projections.catalogue import projections
@@ -21,7 +21,6 @@ from autopilot.projections.rebuild import Rebuilt, rebuild
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.registry import BundledRegistry
-from autopilot.streams.kafka import producer
 from autopilot.streams.reader import read_raw
 from autopilot.streams.record import EVENT_TYPE, Record
 from bench.measure import Figure
@@ -57,24 +56,7 @@ def figures(kafka: Mapping[str, str], events: int = EVENTS) -> Iterator[Figure]:
 
 def _fill(kafka: Mapping[str, str], records: list[Record], events: int) -> int:
     recreate_topics(kafka, PARTITIONS)
-    writer = producer(kafka, "bench-fill")
-    written = 0
-    for record in long_log(records, -(-events // len(records))):
-        while True:
-            try:
-                writer.produce(
-                    str(Topic.LOG),
-                    record.value,
-                    record.key,
-                    record.position.partition,
-                    headers=list(record.headers.items()),
-                )
-                break
-            except BufferError:
-                writer.poll(0.1)
-        written += 1
-    writer.flush()
-    return written
+    return write(kafka, long_log(records, -(-events // len(records))))
 
 
 def _mix(records: Iterable[Record]) -> str:

@@ -169,6 +169,28 @@ def _sealer(settings: Settings) -> Runnable:
     return Sealer(options)
 
 
+def _projector(settings: Settings) -> Runnable:
+    from autopilot.infra.api.server import ProjectorProcess
+
+    return ProjectorProcess(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        folder=settings.views,
+        host=settings.api_host,
+        port=PortBook(settings.home).port("api", settings.api_port),
+        run=settings.run,
+    )
+
+
+def api_url(settings: Settings) -> str:
+    """The query API's address. Raises `NotUpError` when no projector was started."""
+    port = PortBook(settings.home).known("api", settings.api_port)
+    if not port:
+        raise NotUpError("query API", "AUTOPILOT_API_PORT", settings.home)
+    return f"http://{settings.api_host}:{port}"
+
+
 BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
     "observer": _observer,
     "planner": _planner,
@@ -179,6 +201,7 @@ BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
     "sealer": _sealer,
     "clock": _clock,
     "otlp": _otlp,
+    "projector": _projector,
 }
 PROCESSES = tuple(BUILDERS)
 AGENTS = PROCESSES[:5]

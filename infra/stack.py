@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from autopilot.infra.composition import AGENTS, PROCESSES, environment_of, registry_of, registry_url
+from autopilot.infra.composition import AGENTS, PROCESSES, api_url, environment_of, registry_of, registry_url
 from autopilot.infra.platform.kafka import EmbeddedKafka, broker_answers
 from autopilot.infra.platform.maven import Announce
 from autopilot.infra.platform.ports import HOST, PortBook, answers, require_free
@@ -19,7 +19,7 @@ from autopilot.infra.settings import PREFIX, Settings, kafka_config
 from autopilot.infra.signers import ensure_first_principals
 from autopilot.schemas.events import EVENT_TYPES
 
-KAFKA, REGISTRY = "kafka", "registry"
+KAFKA, REGISTRY, PROJECTOR = "kafka", "registry", "projector"
 EXTERNAL, UNREACHABLE, STOPPED = "EXTERNAL", "UNREACHABLE", "STOPPED"
 
 
@@ -70,6 +70,8 @@ class Stack:
         self._await_members([name for name in wanted if name in (*AGENTS, "effector")])
         if "otlp" in wanted:
             self._await("otlp", lambda: answers(settings.otlp_port), 30)
+        if PROJECTOR in wanted:
+            self._await(PROJECTOR, lambda: answers(self._api_port()), 30)
         return self.status()
 
     def prepare(self, timeout_s: float) -> None:
@@ -145,9 +147,14 @@ class Stack:
             ]
         if "otlp" in wanted:
             ports.append(("otlp", self._settings.otlp_port, "OTLP_PORT"))
+        if PROJECTOR in wanted:
+            ports.append((PROJECTOR, self._api_port(), "API_PORT"))
         for name, port, setting in ports:
             if name not in ours:
                 require_free(port, PREFIX + setting)
+
+    def _api_port(self) -> int:
+        return PortBook(self._settings.home).port("api", self._settings.api_port)
 
     def _programs(
         self, kafka: EmbeddedKafka | None, registry: EmbeddedRegistry | None, wanted: list[str]
@@ -225,6 +232,8 @@ class Stack:
             return kafka_config(self._settings)["bootstrap.servers"]
         if name == REGISTRY and ports.known(REGISTRY, self._settings.registry_port):
             return registry_url(self._settings)
+        if name == PROJECTOR and ports.known("api", self._settings.api_port):
+            return api_url(self._settings)
         return f"http://{HOST}:{self._settings.otlp_port}" if name == "otlp" else ""
 
 

@@ -6,6 +6,7 @@ another generation in place of one that is served, it changes over and goes on f
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -29,6 +30,15 @@ _log = structlog.get_logger(__name__)
 BATCH = 5_000
 POLL_S = 0.2
 RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has changed, up to which generation and number; `changes` is None when that cannot be said."""
+
+    mark: tuple[int, int]
+    as_of: dict[int, int]
+    changes: list[Change] | None
 
 
 class View:
@@ -73,10 +83,15 @@ class View:
         with self._lock:
             return self.store.digest(), dict(self.store.offsets)
 
-    def changes(self, since: int, limit: int = 500) -> list[Change]:
-        """What has changed since a change number of this generation."""
+    def news(self, generation: int, since: int, limit: int) -> "News":
+        """What has changed since a change number of a generation; not known when another one is served by now."""
         with self._lock:
-            return self.store.changes(since, limit)
+            last, as_of = self.store.last_change, dict(self.store.offsets)
+            if generation != self.generation or since > last:
+                return News((self.generation, last), as_of, None)
+            changes = self.store.changes(since, limit) if since < last else []
+            reached = changes[-1].number if len(changes) == limit else last
+            return News((self.generation, reached), as_of, changes)
 
     @property
     def mark(self) -> tuple[int, int]:

@@ -74,22 +74,18 @@ class Feed:
                 yield ": still here\n\n"
 
     def _news(self, name: str, view: View, marks: Marks) -> list[str]:
-        generation, last = view.mark
-        known, since = marks[name]
-        if known != generation or since > last:
-            marks[name] = (generation, last)
+        generation, since = marks[name]
+        news = view.news(generation, since, CHUNK)
+        if news.changes is None:
+            marks[name] = news.mark
             return [_event("reset", id_of(marks), Reset(id=id_of(marks), projection=name).model_dump())]
-        if since == last:
-            return []
-        changes, as_of = view.changes(since, CHUNK), dict(view.store.offsets)
         told = []
-        for change in changes:
+        for change in news.changes:
             marks[name] = (generation, change.number)
             at = id_of(marks)
-            body = RowChange(id=at, projection=name, key=change.key, row=change.row, as_of=as_of)
+            body = RowChange(id=at, projection=name, key=change.key, row=change.row, as_of=news.as_of)
             told.append(_event("change", at, body.model_dump()))
-        if len(changes) < CHUNK:
-            marks[name] = (generation, last)
+        marks[name] = news.mark
         return told
 
 

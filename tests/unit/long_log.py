@@ -5,12 +5,13 @@ is a log that every reader takes for true. Times and event ids repeat; no view k
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from loop import POLICY, Loop
 
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
+from autopilot.streams.kafka import producer
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
 
 PARTITIONS = 4
@@ -49,3 +50,19 @@ def long_log(records: list[Record], copies: int) -> Iterator[Record]:
     for number in range(1, copies):
         for record in repeated:
             yield numbered(record, number)
+
+
+def write(kafka: Mapping[str, str], records: Iterable[Record]) -> int:
+    """Appends the records to a real log, each to its partition, and gives how many there were."""
+    writer, written = producer(kafka, "long-log"), 0
+    for record in records:
+        headers: list[tuple[str, str | bytes | None]] = list(record.headers.items())
+        while True:
+            try:
+                writer.produce(str(Topic.LOG), record.value, record.key, record.position.partition, headers=headers)
+                break
+            except BufferError:
+                writer.poll(0.1)
+        written += 1
+    assert writer.flush(30) == 0
+    return written

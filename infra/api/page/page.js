@@ -1,6 +1,6 @@
 // The page: reads the views once, then follows their changes. State is what the server said last.
 
-import { about, badge, incidentItem, line, stage } from "./render.js";
+import { about, badge, incidentItem, line, prose, stage } from "./render.js";
 
 const at = (id) => document.getElementById(id);
 const incidents = new Map();
@@ -64,7 +64,7 @@ async function showCourse() {
 function fillCourse({ incident, timeline }) {
   const known = shown.id === timeline.incident_id ? shown.lines : null;
   at("course").hidden = false;
-  at("timeline-title").textContent = timeline.title;
+  at("timeline-title").replaceChildren(...prose(timeline.title));
   at("about").replaceChildren(...about(incident, timeline));
   at("stages").replaceChildren(...timeline.stages.map(stage));
   at("lines").replaceChildren(...timeline.lines.map((one) => line(one, known !== null && !known.has(one.position))));

@@ -15,6 +15,11 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// The log marks what was seen with backticks.
+export function prose(text) {
+  return text.split(/`([^`]+)`/).map((part, i) => (i % 2 ? element("code", {}, part) : document.createTextNode(part)));
+}
+
 export function duration(ms) {
   if (ms < 1000) return `${ms} ms`;
   if (ms < 120000) return `${(ms / 1000).toFixed(1)} s`;
@@ -36,7 +41,7 @@ export function incidentItem(row, chosen) {
   const link = element(
     "a",
     { href: `#${row.incident_id}`, "aria-current": chosen ? "true" : null },
-    element("span", { class: "title" }, row.title),
+    element("span", { class: "title", title: row.title }, ...prose(row.title)),
     element("span", { class: "where" }, `${row.domain} / ${row.service}`),
     element("span", { class: "where" }, row.severity),
     element("span", { class: "foot" }, badge(row.stage), time(row.opened_at_ms, `${day(row.opened_at_ms)} UTC`)),
@@ -69,7 +74,7 @@ export function line(one, fresh) {
     element("td", {}, time(one.at_ms, clock(one.at_ms))),
     element("td", { class: "number after" }, `+${duration(one.after_ms)}`),
     element("td", {}, one.producer),
-    element("td", { class: "why" }, element("span", { class: "event" }, one.event), one.why),
+    element("td", { class: "why" }, element("span", { class: "event" }, one.event), ...prose(one.why)),
     element("td", { class: "ids" }, ...ids.map((id) => element("span", {}, id)), element("span", {}, `event ${one.event_id}`)),
   );
 }
