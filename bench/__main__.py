@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.infra.platform.topics import recreate_topics
-from bench import codec, consumers, loop_latency, observer, recovery, seals
+from bench import codec, consumers, loop_latency, observer, recovery, seals, simulation
 from bench.measure import Figure, print_figures
 
 PARTITIONS = 4
@@ -18,6 +18,7 @@ PARTITIONS = 4
 ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "codec": ("contracts", codec.figures),
     "observer": ("telemetry through the observer", observer.figures),
+    "simulation": ("telemetry through a whole simulation", simulation.figures),
     "seals": ("sealing and verifying, but for Kafka", seals.figures),
 }
 ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]] = {

@@ -25,7 +25,7 @@ from autopilot.streams.reader import read_raw
 from autopilot.streams.worker import AgentWorker, WorkerOptions
 from bench.measure import Figure
 
-RECORDS = 100_000
+RECORDS = 60_000
 SERVICES = 50
 SERIES = 10
 PARTITIONS = 4
@@ -126,5 +126,5 @@ def _observer(kafka: Mapping[str, str]) -> float:
 
 def _faust(kafka: Mapping[str, str]) -> float:
     command = [sys.executable, str(FAUST_PROGRAM), kafka["bootstrap.servers"], str(RECORDS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     return float(done.stdout.strip().splitlines()[-1])
