@@ -6,13 +6,14 @@ errors that point at the line, is `autopilot.policies.bundle_file`'s. `docs/poli
 
 from enum import StrEnum
 from functools import lru_cache
+from re import fullmatch
 from string import Formatter
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
 from autopilot.policies.facts import FACTS_VERSION, SPECS, Value, unknown_fact
-from autopilot.policies.obligations import OBLIGATIONS
+from autopilot.policies.obligations import OBLIGATIONS, tolerances_of
 from autopilot.schemas.configuration import KINDS, Name, Written, canonical
 
 ParamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -64,16 +65,22 @@ class RuleObligation(Written):
         spec = OBLIGATIONS.get(self.name)
         if spec is None:
             raise ValueError(f"unknown obligation `{self.name}`: write one of {', '.join(OBLIGATIONS)}")
-        missing = [name for name in spec.parameters if name not in self.parameters]
-        unknown = [name for name in self.parameters if name not in spec.parameters]
-        if missing or unknown:
-            raise ValueError(f"`{self.name}` takes exactly the parameters {', '.join(spec.parameters)}")
-        for name, parameter in spec.parameters.items():
-            value = self.parameters[name]
+        needed = [name for name, parameter in spec.parameters.items() if not parameter.optional]
+        optional = [name for name, parameter in spec.parameters.items() if parameter.optional]
+        if not set(needed) <= set(self.parameters) <= {*needed, *optional}:
+            more = f", and may have {', '.join(optional)}" if optional else ""
+            raise ValueError(f"`{self.name}` takes exactly the parameters {', '.join(needed)}{more}")
+        for name, value in self.parameters.items():
+            parameter = spec.parameters[name]
             if parameter.whole and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"`{name}` is {value!r}: write a whole number of at least 1")
             if not parameter.whole and not (isinstance(value, str) and value):
                 raise ValueError(f"`{name}` is {value!r}: write a text")
+            if parameter.pattern and not fullmatch(parameter.pattern, str(value)):
+                raise ValueError(f"`{name}` is {value!r}: write {parameter.meaning}")
+        for name in tolerances_of(str(self.parameters.get("tolerances", ""))):
+            if name not in SPECS:
+                raise unknown_fact(name)
         return self
 
 

@@ -2,7 +2,8 @@
 
 In this order, over all bundles in force:
 
-1. a built-in rule denies what no bundle can allow: no bundle in force, a halt, a service that the fleet does not know;
+1. a built-in rule denies what no bundle can allow: no bundle in force, a halt, a service that the fleet does not know,
+   a remedy that nobody has let act yet;
 2. a condition that gives an error denies, as `error:RULE`;
 3. a `deny` rule that holds denies;
 4. without a `permit` rule that holds, in each bundle, it is denied;
@@ -13,19 +14,22 @@ Several bundles: all must allow, any can deny, and their obligations add up. Rul
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from autopilot.policies.bundle import Effect, PolicyBundle, Rule, Ruling, filled
 from autopilot.policies.cel_engine import Answer, CelEngine, Conditions, PolicyEngine
 from autopilot.policies.facts import SPECS, FactSet, Value
-from autopilot.policies.obligations import APPROVAL
+from autopilot.policies.obligations import APPROVAL, tolerances_of
 from autopilot.schemas.events.policy import Decision, Obligation, RuleOutcome
 from autopilot.schemas.identity import digest_of
 
 ERROR: Final = "error"
 BUILT_IN: Final = "builtin"
+
+
+_NOT_TO_ACT: Final = "{plan_remedy} may not act on {service_name} yet (autonomy {remedy_autonomy})"
 
 
 class DigestMismatchError(ValueError):
@@ -39,6 +43,9 @@ class ApprovalNeed:
     group: str
     needed: int
     expires_ms: int
+    per_step: bool = False
+    tolerances: Mapping[str, int] = field(default_factory=dict)
+    """Facts that the approval rests on, and how far each may move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,8 @@ class PolicySet:
             found.append(("halted", f"domain {values['service_domain']} is halted"))
         if not values["service_known"]:
             found.append(("unknown-service", f"the fleet has no service {values['service_name']} in this domain"))
+        if values["remedy_autonomy"] in ("observe", "recommend"):
+            found.append(("remedy-autonomy", _NOT_TO_ACT.format(**values)))
         return found
 
 
@@ -193,14 +202,24 @@ def _unique(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:
 
 
 def _strictest(asking: Sequence[Obligation]) -> ApprovalNeed | None:
-    """The most people, the shortest time; None when no approval is asked for."""
+    """The most people, the shortest time, the least tolerances; None when no approval is asked for."""
     if not asking:
         return None
     return ApprovalNeed(
         group=asking[0].parameters["group"],
         needed=max(int(need.parameters["needed"]) for need in asking),
         expires_ms=min(int(need.parameters["expires_ms"]) for need in asking),
+        per_step=any(need.parameters.get("per") == "step" for need in asking),
+        tolerances=_least(tolerances_of(need.parameters.get("tolerances", "")) for need in asking),
     )
+
+
+def _least(stated: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    least: dict[str, int] = {}
+    for each in stated:
+        for name, most in each.items():
+            least[name] = min(most, least.get(name, most))
+    return dict(sorted(least.items()))
 
 
 ENGINE: Final[PolicyEngine] = CelEngine()

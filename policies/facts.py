@@ -140,6 +140,10 @@ FACTS: Final[tuple[FactSpec, ...]] = (
     _text("service_environment", "Where it runs; empty when unknown", _FLEET, "production"),
     _text("service_autonomy", "How far the autopilot may go for it; `observe` when unknown", _FLEET, "act",
           "observe", "recommend", "approve", "act_and_tell", "act"),
+    _text("remedy_autonomy", "How far the remedy may go for it: as the catalogue declares, or as a person changed it; "
+          "`observe` when the catalogue has no such remedy", "RemedyCatalogue configuration, RemedyAutonomyChanged",
+          "act",
+          "observe", "recommend", "approve", "act_and_tell", "act"),
     _text("service_domain", "Unit of governance and blast radius", _PLAN, "shop"),
     _int("service_instances", "Declared capacity; 0 when unknown", _FLEET, 3, "instances"),
     _bool("calendar_known", "Whether a calendar is in force and the time is known", _CALENDAR, True),
@@ -158,6 +162,13 @@ FACTS: Final[tuple[FactSpec, ...]] = (
           "BreakerOpened, BreakerClosed", False),
     _int("budget_actions_last_hour", "Plans authorised in the domain in the last hour, but for those revoked before "
          "they began", "the policy's own decisions", 0, "plans"),
+    _int("risk_budget_left", "Plans like this that the tightest risk budget still allows; 1000000 when none covers it",
+         "RiskBudgets configuration and the policy's own decisions", 10, "plans", 0, 1_000_000),
+    _int("failure_budget_left", "Failures that the tightest failure budget still allows; 1000000 when none covers it",
+         "RiskBudgets configuration, ExecutionFailed, ExecutionRolledBack, OutcomeRejected", 10, "executions", 0,
+         1_000_000),
+    _int("budget_refill_ms", "Until a spent budget allows the plan again; 0 when none is spent, or it never will",
+         "RiskBudgets configuration and Tick", 0, "ms"),
     _bool("halted", "Whether a halt covers the domain", "Halt, Resume", False),
     _int("approvals_granted", "Different people who have approved this plan", "ApprovalGranted", 0, "people"),
 )  # fmt: skip
@@ -190,8 +201,13 @@ class FactSet:
             if spec.name not in values:
                 raise FactError(spec.name, "missing", spec.expected)
             checked[spec.name] = spec.check(values[spec.name])
-        digest = digest_of(canonical([FACTS_VERSION, *checked.items()]))
-        return cls(checked, digest)
+        return _digested(checked)
+
+    def changed(self, name: str, value: object) -> "FactSet":
+        """The fact set with one fact changed. Raises `FactError`."""
+        if name not in SPECS:
+            raise unknown_fact(name)
+        return _digested({**self.values, name: SPECS[name].check(value)})
 
     @classmethod
     def of_recorded(cls, facts: Iterable[Fact]) -> "FactSet":
@@ -204,6 +220,10 @@ class FactSet:
 
     def __iter__(self) -> Iterator[tuple[str, Value]]:
         return iter(self.values.items())
+
+
+def _digested(values: dict[str, Value]) -> FactSet:
+    return FactSet(values, digest_of(canonical([FACTS_VERSION, *values.items()])))
 
 
 @lru_cache(maxsize=16_384, typed=True)

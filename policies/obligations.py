@@ -7,19 +7,24 @@ from typing import Final
 APPROVAL: Final = "approval"
 """The policy waits for it; an executor only checks that the authorisation bears enough approvals."""
 NOTIFY: Final = "notify"
+TOLERANCES: Final = r"[a-z_]+:[0-9]{1,16}(\s*,\s*[a-z_]+:[0-9]{1,16})*"
+"""How tolerances are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterSpec:
-    """One parameter of an obligation: a whole number when `whole`, else a text."""
+    """One parameter of an obligation: a whole number when `whole`, else a text; it may be left out when `optional`."""
 
     meaning: str
     whole: bool = False
+    optional: bool = False
+    pattern: str = ""
+    """What a text must match as a whole; anything when empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObligationSpec:
-    """One obligation: its meaning and its parameters, all of which must be given."""
+    """One obligation: its meaning and its parameters, all of which must be given but for the optional ones."""
 
     meaning: str
     parameters: Mapping[str, ParameterSpec]
@@ -32,6 +37,14 @@ OBLIGATIONS: Final[Mapping[str, ObligationSpec]] = {
             "group": ParameterSpec("The role in the signer list whose members may approve"),
             "needed": ParameterSpec("How many different people must approve, at least 1", whole=True),
             "expires_ms": ParameterSpec("How long the request stands, in milliseconds; then the plan is denied", True),
+            "per": ParameterSpec(
+                "`plan` (without it), or `step`: each step is approved on its own", optional=True, pattern="plan|step"
+            ),
+            "tolerances": ParameterSpec(
+                "Facts that the approval rests on, how far each may move, as `plan_confidence_bp:500, breaker_open:0`",
+                optional=True,
+                pattern=TOLERANCES,
+            ),
         },
     ),
     NOTIFY: ObligationSpec(
@@ -40,3 +53,9 @@ OBLIGATIONS: Final[Mapping[str, ObligationSpec]] = {
     ),
 }
 """Obligation name -> what it is."""
+
+
+def tolerances_of(text: str) -> dict[str, int]:
+    """Tolerances by fact, from the text that an obligation states them in; empty for an empty text."""
+    pairs = (part.strip().split(":") for part in text.split(",") if part.strip())
+    return {name: int(most) for name, most in pairs}

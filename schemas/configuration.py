@@ -1,7 +1,7 @@
-"""The documents that people write: fleet, service level objectives, remedies, signers, calendar.
+"""The documents that people write: fleet, service level objectives, remedies, signers, calendar, risk budgets.
 
 They are YAML on disk and canonical JSON in the log (`ConfigurationActivated`), so an agent folds them like any other
-event. `PolicyBundle` is the fifth kind; its model is in `autopilot.policies`. Every model refuses unknown fields, and
+event. `PolicyBundle` is one more kind; its model is in `autopilot.policies`. Every model refuses unknown fields, and
 `Configuration.of(documents)` is what agents keep.
 """
 
@@ -176,6 +176,9 @@ class Remedy(Written):
     slis: list[SliKind] = []
     precondition: str = Field(default="true", description="CEL over the planner's variables, giving a bool")
     risk_class: RiskClass
+    autonomy: Autonomy = Field(
+        default=Autonomy.RECOMMEND, description="how far it may go until a person changes that for a service"
+    )
     reversible: bool = True
     cost: int = Field(default=1, ge=0)
     prior_successes_milli: int = Field(default=1_000, ge=1, description="declared prior: successes in thousandths")
@@ -194,17 +197,57 @@ class RemedyCatalogue(Written):
     remedies: list[Remedy]
 
 
+class BudgetUnit(StrEnum):
+    """What a budget counts."""
+
+    ACTIONS = "actions"
+    """One for each plan that is authorised."""
+    COST = "cost"
+    """The plan's cost, in the catalogue's points."""
+    FAILURES = "failures"
+    """One for each execution that failed, was rolled back or did not help."""
+
+
+class RiskBudget(Written):
+    """How much may be risked in each domain within a rolling window; every domain has its own."""
+
+    name: Name
+    domains: list[Name] = Field(default=[], description="the domains that have it; all when empty")
+    risk_classes: list[RiskClass] = Field(default=[], description="the risk classes that spend it; all when empty")
+    unit: BudgetUnit = BudgetUnit.ACTIONS
+    limit: int = Field(ge=0, description="most that may be spent within the window, in the unit")
+    window_ms: int = Field(ge=1_000, le=2_592_000_000, description="at most 30 days")
+
+    def covers(self, domain: str, risk_class: str) -> bool:
+        """Whether a plan of that class in that domain is counted here."""
+        return (not self.domains or domain in self.domains) and (
+            not self.risk_classes or risk_class in self.risk_classes
+        )
+
+
+class RiskBudgets(Written):
+    """The risk and failure budgets of a fleet."""
+
+    kind: Literal["RiskBudgets"] = "RiskBudgets"
+    name: Name
+    budgets: list[RiskBudget]
+
+
 class Role(StrEnum):
     """What a principal's signature is good for."""
 
     ADMINISTRATOR = "administrator"
     """May activate configuration of every kind, the signer list among them."""
     AUTHOR = "author"
-    """May activate configuration, but not the signer list."""
+    """May activate configuration, but not the signer list; may submit, review, activate and retire policy bundles."""
+    REVIEWER = "reviewer"
+    """May review policy bundles that others have written."""
     OPERATOR = "operator"
     """May halt and resume."""
     APPROVER = "approver"
     """May approve plans (the default approval group)."""
+    BREAK_GLASS = "break_glass"
+    """May have a waiting plan carried out against the bundles, loudly."""
     POLICY = "policy"
     """May authorise plans: the policy agent's own key."""
     SEALER = "sealer"
@@ -260,6 +303,7 @@ KINDS: dict[str, type[Written]] = {
     "RemedyCatalogue": RemedyCatalogue,
     "Signers": Signers,
     "Calendar": Calendar,
+    "RiskBudgets": RiskBudgets,
 }
 """The kinds whose models are here; `PolicyBundle` is added where policies are read."""
 
@@ -309,6 +353,11 @@ class Configuration(Written):
         """Every principal in force."""
         parsed = (Signers.model_validate_json(doc.content) for doc in self.of_kind("Signers"))
         return [signer for signers in parsed for signer in signers.signers]
+
+    def budgets(self) -> list[RiskBudget]:
+        """Every risk budget in force, in the documents' order."""
+        parsed = (RiskBudgets.model_validate_json(doc.content) for doc in self.of_kind("RiskBudgets"))
+        return [budget for budgets in parsed for budget in budgets.budgets]
 
     def calendar(self) -> Calendar | None:
         """The calendar in force: the first by name, or None."""

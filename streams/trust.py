@@ -3,10 +3,22 @@
 The first accepted configuration of a partition is the genesis: it must bring a signer list and be signed by an
 administrator on that very list. Every later one must be signed by a principal of the list in force; one that brings a
 signer list must be signed by an administrator.
+
+The first policy bundles of a partition may come with an activation that an administrator signs. From then on bundles
+change through their life cycle alone (`agents/policy/catalogue.py`): an activation that brings others does not count.
 """
 
 from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.envelope import Event, Rejection
+from autopilot.schemas.events.governance import (
+    BreakGlass,
+    BundleActivated,
+    BundleRetired,
+    BundleReviewed,
+    BundleShadowed,
+    BundleSubmitted,
+    RemedyAutonomyChanged,
+)
 from autopilot.schemas.events.people import (
     ApprovalGranted,
     ApprovalRejected,
@@ -28,6 +40,13 @@ AUTHORITATIVE: frozenset[str] = frozenset(
         ApprovalRejected,
         Halt,
         Resume,
+        BundleSubmitted,
+        BundleReviewed,
+        BundleShadowed,
+        BundleActivated,
+        BundleRetired,
+        RemedyAutonomyChanged,
+        BreakGlass,
     )
 )
 """Event types that mean nothing without a signature."""
@@ -56,8 +75,21 @@ def check_activation(
     if author is None or author != activation.author:
         return Rejection("signature", f"of `{author or 'nobody known'}`", f"of the author `{activation.author}`")
     roles = next(principal.roles for principal in judges if principal.name == author)
+    if _changes_bundles(in_force, candidate):
+        expected = (
+            "a bundle that went through its life cycle: submitted, reviewed by another person, shadowed, activated"
+        )
+        return Rejection("documents", "another PolicyBundle than the one in force", expected)
     brings_signers = any(doc.kind == "Signers" for doc in activation.documents)
-    needed = {Role.ADMINISTRATOR} if brings_signers or not known else {Role.ADMINISTRATOR, Role.AUTHOR}
+    brings_bundles = any(doc.kind == "PolicyBundle" for doc in activation.documents)
+    first = not known or (brings_bundles and not in_force.of_kind("PolicyBundle"))
+    needed = {Role.ADMINISTRATOR} if brings_signers or first else {Role.ADMINISTRATOR, Role.AUTHOR}
     if not needed & set(roles):
         return Rejection("author", f"`{author}` with roles {sorted(roles)}", f"one of the roles {sorted(needed)}")
     return candidate
+
+
+def _changes_bundles(in_force: Configuration, candidate: Configuration) -> bool:
+    """Whether there are bundles already and the candidate has others."""
+    known = {(doc.name, doc.digest) for doc in in_force.of_kind("PolicyBundle")}
+    return bool(known) and known != {(doc.name, doc.digest) for doc in candidate.of_kind("PolicyBundle")}

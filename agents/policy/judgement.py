@@ -1,5 +1,6 @@
 """One judgement: the facts as they are now, the verdict of the bundles in force, and the decision that bears both."""
 
+from autopilot.agents.policy.budgets import budget_facts
 from autopilot.agents.policy.holding import Holding, PolicyState
 from autopilot.agents.policy.standing import Standing, calendar_facts, digests_of, standing_of
 from autopilot.agents.policy.world import plan_facts
@@ -14,14 +15,18 @@ _MOST_STANDINGS = 16
 
 
 class Judge:
-    """Judges plans. Holds only what follows from configurations: parsed fleets and compiled bundles."""
+    """Judges plans. Holds only what follows from configurations: parsed fleets and compiled bundles.
 
-    def __init__(self) -> None:
+    With a `candidate` (`bundle@version` of the catalogue) it judges as if that version ruled under its name.
+    """
+
+    def __init__(self, candidate: str = "") -> None:
+        self._candidate = candidate
         self._standings: dict[tuple[str, ...], Standing] = {}
 
     def of(self, state: PolicyState, holding: Holding, cause_id: str) -> tuple[Decision, Verdict]:
         """The decision on a plan on the facts of now. `cause_id` is the event that asks for it."""
-        standing = self._standing(state.configuration)
+        standing = self.standing(state)
         facts = FactSet.of(facts_of(state, holding, standing))
         verdict = standing.policies.judge(facts)
         plan = holding.plan
@@ -38,7 +43,13 @@ class Judge:
         )
         return decision, verdict
 
-    def _standing(self, configuration: Configuration) -> Standing:
+    def standing(self, state: PolicyState) -> Standing:
+        """What is in force now."""
+        entry = state.catalogue.entries.get(self._candidate)
+        configuration = state.configuration
+        if entry is not None and entry.content:
+            bundles = {**configuration.documents.get("PolicyBundle", {}), entry.bundle: entry.document()}
+            configuration = Configuration(documents={**configuration.documents, "PolicyBundle": bundles})
         key = digests_of(configuration)
         if key not in self._standings:
             if len(self._standings) >= _MOST_STANDINGS:
@@ -57,9 +68,11 @@ def facts_of(state: PolicyState, holding: Holding, standing: Standing) -> dict[s
         **_service_facts(standing.service(service, domain), service, domain),
         **calendar_facts(standing.calendar, domain, state.now_us),
         **state.ledger.facts(service, domain, state.now_us),
+        **budget_facts(standing.budgets, state.ledger, domain, plan, state.now_us),
+        "remedy_autonomy": state.autonomies.of(plan, service, standing.remedies.get(plan.remedy, (None, ""))[0]),
         "breaker_open": state.world.breaker_open(domain, plan, state.now_us),
         "halted": state.authority.halted(domain),
-        "approvals_granted": len(holding.approvals),
+        "approvals_granted": holding.approved,
     }
 
 

@@ -2,46 +2,47 @@
 
 It denies by default. What needs approval is previewed, then put to people; an approval counts when it is signed, by one
 of the group, for this plan and these facts, in time and once. With enough of them the plan is judged again on the facts
-of that moment: when they deny, so does the policy, whatever was approved. An authorisation ends by its time, and is
-revoked when a halt covers it, when its plan is withdrawn or its incident closes, and when telemetry is lost, as long as
-nothing has begun.
+of that moment: when they deny, so does the policy, whatever was approved. Only a broken glass overrules a denial. An
+authorisation ends by its time, and is revoked when a halt covers it, when its plan is withdrawn or its incident closes,
+and when telemetry is lost, as long as nothing has begun.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
-from autopilot.agents.policy.approvals import refusal, summary_of
+from autopilot.agents.policy.approvals import refusal, requests_of, strayed
+from autopilot.agents.policy.budgets import longest_window_us
+from autopilot.agents.policy.catalogue import TAKERS
+from autopilot.agents.policy.governance import (
+    activate,
+    break_glass,
+    change_autonomy,
+    glass_for,
+    never_overruled,
+    notice,
+    take_bundle_event,
+)
 from autopilot.agents.policy.holding import Holding, PolicyState
 from autopilot.agents.policy.judgement import Judge
-from autopilot.agents.policy.ledger import HISTORY_US, Happening, Spending
-from autopilot.agents.policy.standing import KINDS
+from autopilot.agents.policy.ledger import HISTORY_US, Spending
+from autopilot.agents.policy.noting import NOTED
 from autopilot.agents.policy.states import HOLDING, HoldingState, Trigger
 from autopilot.policies.bundle import Ruling
-from autopilot.policies.engine import ApprovalNeed, Verdict
+from autopilot.policies.engine import Verdict
+from autopilot.policies.obligations import APPROVAL
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
 from autopilot.schemas.events.effector import PreviewCompleted
-from autopilot.schemas.events.executor import (
-    BreakerClosed,
-    BreakerOpened,
-    ExecutionFailed,
-    ExecutionRolledBack,
-    ExecutionStarted,
-)
-from autopilot.schemas.events.observer import (
-    SignalCleared,
-    SignalRaised,
-    SignalUpdated,
-    TelemetryQualityChanged,
-)
+from autopilot.schemas.events.governance import BreakGlass, RemedyAutonomyChanged
+from autopilot.schemas.events.observer import SignalRaised
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated, Halt, Resume
-from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, PlanProposed, PlanWithdrawn, SignalLinked
+from autopilot.schemas.events.planner import IncidentClosed, PlanProposed, PlanWithdrawn
 from autopilot.schemas.events.policy import (
     ApprovalRefused,
-    ApprovalRequested,
     ApprovalUse,
     AuthorizationRevoked,
     Decision,
@@ -50,8 +51,6 @@ from autopilot.schemas.events.policy import (
     PreviewRequested,
 )
 from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.events.verifier import OutcomeRejected
-from autopilot.schemas.identity import derived_id
 from autopilot.schemas.plan_hash import plan_hash
 
 PREVIEW_US: Final = 10_000_000
@@ -64,37 +63,30 @@ Handler = Callable[[PolicyState, Recorded[Any]], list[Output]]
 
 
 class PolicyAgent(FoldingAgent[PolicyState]):
-    """Decides plans."""
+    """Decides plans. With a `candidate`, `bundle@version`, as if that version ruled under its name."""
 
     name = "policy"
     reads = Topic.LOG
     state_type = TypeAdapter(PolicyState)
 
-    def __init__(self) -> None:
-        self._judge = Judge()
+    def __init__(self, candidate: str = "") -> None:
+        self._judge = Judge(candidate)
         self._handlers: dict[type[Payload], Handler] = {
             Tick: self._tick,
-            ConfigurationActivated: self._activate,
+            ConfigurationActivated: partial(_noted, activate),
+            **{kind: partial(_noted, note) for kind, note in NOTED.items()},
             SignalRaised: self._signal_raised,
-            SignalUpdated: self._signal_updated,
-            SignalCleared: self._signal_cleared,
-            TelemetryQualityChanged: self._quality_changed,
-            IncidentOpened: self._incident_opened,
-            SignalLinked: self._signal_linked,
             IncidentClosed: self._incident_closed,
             PlanProposed: self._plan_proposed,
             PlanWithdrawn: self._plan_withdrawn,
             PreviewCompleted: self._preview_completed,
             ApprovalGranted: self._approval_granted,
             ApprovalRejected: self._approval_rejected,
-            ExecutionStarted: self._execution_started,
-            ExecutionFailed: self._execution_ended_badly,
-            ExecutionRolledBack: self._execution_ended_badly,
-            OutcomeRejected: self._outcome_rejected,
-            BreakerOpened: self._breaker_opened,
-            BreakerClosed: self._breaker_closed,
             Halt: self._halt,
             Resume: self._resume,
+            **dict.fromkeys(TAKERS, take_bundle_event),
+            RemedyAutonomyChanged: change_autonomy,
+            BreakGlass: self._break_glass,
         }
         self.handles = frozenset(self._handlers)
 
@@ -106,72 +98,6 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         """See `Agent.handle`."""
         return state, self._handlers[type(recorded.payload)](state, recorded)
 
-    # -- what is only noted ------------------------------------------------------------------------------------------
-
-    def _activate(self, state: PolicyState, recorded: Recorded[ConfigurationActivated]) -> list[Output]:
-        kept = [document for document in recorded.payload.documents if document.kind in KINDS]
-        state.configuration = state.configuration.with_activated(kept)
-        state.authority.activate(recorded.payload)
-        return []
-
-    def _signal_updated(self, state: PolicyState, recorded: Recorded[SignalUpdated]) -> list[Output]:
-        state.world.updated(recorded.envelope.service, recorded.payload)
-        return []
-
-    def _signal_cleared(self, state: PolicyState, recorded: Recorded[SignalCleared]) -> list[Output]:
-        state.world.cleared(recorded.envelope.service, recorded.payload)
-        return []
-
-    def _quality_changed(self, state: PolicyState, recorded: Recorded[TelemetryQualityChanged]) -> list[Output]:
-        state.world.quality_changed(recorded.envelope.service, recorded.payload)
-        return []
-
-    def _incident_opened(self, state: PolicyState, recorded: Recorded[IncidentOpened]) -> list[Output]:
-        state.world.opened(recorded.payload)
-        return []
-
-    def _signal_linked(self, state: PolicyState, recorded: Recorded[SignalLinked]) -> list[Output]:
-        state.world.linked(recorded.payload)
-        return []
-
-    def _breaker_opened(self, state: PolicyState, recorded: Recorded[BreakerOpened]) -> list[Output]:
-        state.world.breaker_opened(recorded.envelope.domain, recorded.payload)
-        return []
-
-    def _breaker_closed(self, state: PolicyState, recorded: Recorded[BreakerClosed]) -> list[Output]:
-        state.world.breaker_closed(recorded.envelope.domain, recorded.payload)
-        return []
-
-    def _execution_started(self, state: PolicyState, recorded: Recorded[ExecutionStarted]) -> list[Output]:
-        started = recorded.payload
-        holding = state.holdings.get(started.plan_id)
-        if holding is not None and HOLDING.accepts(holding.state, Trigger.START):
-            state.holdings[started.plan_id] = holding.moved(Trigger.START, state.now_us)
-        self._note(state, recorded, Happening.STARTED, started.execution_id)
-        return []
-
-    def _execution_ended_badly(
-        self, state: PolicyState, recorded: Recorded[ExecutionFailed | ExecutionRolledBack]
-    ) -> list[Output]:
-        ended = recorded.payload
-        holding = state.holdings.get(ended.plan_id)
-        if holding is not None and HOLDING.accepts(holding.state, Trigger.LAPSE):
-            state.holdings[ended.plan_id] = holding.moved(Trigger.LAPSE, state.now_us)
-        if ended.execution_id:
-            self._note(state, recorded, Happening.FAILED, ended.execution_id)
-        return []
-
-    def _outcome_rejected(self, state: PolicyState, recorded: Recorded[OutcomeRejected]) -> list[Output]:
-        outcome = recorded.payload.outcome
-        if outcome.phase == "remedy":
-            self._note(state, recorded, Happening.REJECTED, outcome.execution_id)
-        return []
-
-    def _note(self, state: PolicyState, recorded: Recorded[Any], what: Happening, execution_id: str) -> None:
-        holding = state.holdings.get(getattr(recorded.payload, "plan_id", ""))
-        service = holding.service if holding is not None else recorded.envelope.service
-        state.ledger.happened(service, what, execution_id, state.now_us)
-
     # -- decisions ---------------------------------------------------------------------------------------------------
 
     def _plan_proposed(self, state: PolicyState, recorded: Recorded[PlanProposed]) -> list[Output]:
@@ -181,12 +107,13 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         expected = plan_hash(plan.steps, plan.verification)
         if plan.plan_hash != expected:
             return [Rejection("plan_hash", f"`{plan.plan_hash}`", f"that of the plan's content, `{expected}`")]
-        return self._decide(state, Holding(plan, envelope.domain, envelope.service), envelope.event_id)
+        holding = Holding(plan, envelope.domain, envelope.service, envelope.producer)
+        return self._decide(state, holding, envelope.event_id)
 
     def _decide(self, state: PolicyState, holding: Holding, cause_id: str) -> list[Output]:
         """The first judgement of a plan."""
         decision, verdict = self._judge.of(state, holding, cause_id)
-        if verdict.ruling is not Ruling.NEEDS_APPROVAL:
+        if verdict.ruling is not Ruling.NEEDS_APPROVAL or glass_for(state, holding.service, verdict):
             return self._conclude(state, holding, decision, verdict)
         plan = holding.plan
         deadline_us = state.now_us + PREVIEW_US
@@ -195,28 +122,44 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         return [_draft(holding, asked)]
 
     def _conclude(self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict) -> list[Output]:
-        """Authorises or denies, as the verdict says."""
+        """Authorises or denies, as the verdict says, or authorises what a broken glass lets through."""
         if verdict.ruling is Ruling.ALLOW:
             return self._authorize(state, holding, decision, verdict)
+        glass = glass_for(state, holding.service, verdict)
+        if glass is not None:
+            return self._overrule(state, holding, decision, verdict, glass.event_id, glass.invoked_by)
         reason = verdict.reason
         if verdict.ruling is Ruling.NEEDS_APPROVAL:
             reason = f"the evidence moved since it was approved: {reason}"
         return self._deny(state, holding, decision, reason)
 
-    def _authorize(self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict) -> list[Output]:
+    def _overrule(
+        self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict, event_id: str, by: str
+    ) -> list[Output]:
+        """Authorises what the bundles do not allow, and says so aloud."""
+        text = f"{by} overruled `{verdict.ruling}` for {holding.plan.summary}: {verdict.reason}"
+        told = notice(event_id, holding.plan.plan_id, text, holding.domain, holding.service, holding.plan.incident_id)
+        return [*self._authorize(state, holding, decision, verdict, overruled_by=event_id), told]
+
+    def _authorize(
+        self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict, *, overruled_by: str = ""
+    ) -> list[Output]:
         plan = holding.plan
         steps_ms = sum(step.timeout_ms * step.max_attempts + step.settle_ms for step in plan.steps)
         not_after_us = state.now_us + START_US + steps_ms * _US_PER_MS
         authorized = PlanAuthorized(
             decision=decision,
-            obligations=list(verdict.obligations),
+            obligations=[o for o in verdict.obligations if not (overruled_by and o.name == APPROVAL)],
             approvals=list(holding.approvals),
             not_after_us=not_after_us,
+            overruled_by=overruled_by,
         )
         state.holdings[plan.plan_id] = holding.moved(
             Trigger.AUTHORIZE, state.now_us, deadline_us=not_after_us, decision_id=decision.decision_id
         )
-        spending = Spending(state.now_us, decision.decision_id, holding.service, plan.risk_class.value)
+        spending = Spending(
+            state.now_us, decision.decision_id, holding.service, plan.risk_class.value, max(plan.cost, 1)
+        )
         state.ledger.spend(holding.domain, spending)
         return [_draft(holding, authorized)]
 
@@ -242,54 +185,56 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         decision, verdict = self._judge.of(state, holding, cause_id)
         if verdict.ruling is not Ruling.NEEDS_APPROVAL or verdict.approval is None:
             return self._conclude(state, holding, decision, verdict)
-        request = self._request(state, holding, decision, verdict.approval, summary_of(
-            holding.plan, verdict.reason, preview
-        ))  # fmt: skip
+        requests = requests_of(holding.plan, decision, verdict.approval, verdict.reason, preview, state.now_us)
         state.holdings[holding.plan.plan_id] = holding.moved(
-            Trigger.ASK, state.now_us, deadline_us=request.expires_at_us, request=request
+            Trigger.ASK, state.now_us, deadline_us=requests[0].expires_at_us, requests=requests
         )
-        return [_draft(holding, request)]
-
-    def _request(
-        self, state: PolicyState, holding: Holding, decision: Decision, need: ApprovalNeed, summary: str
-    ) -> ApprovalRequested:
-        return ApprovalRequested(
-            approval_id=derived_id("apr", holding.plan.plan_id, decision.decision_id),
-            decision=decision,
-            group=need.group,
-            needed=need.needed,
-            summary=summary,
-            expires_at_us=state.now_us + need.expires_ms * _US_PER_MS,
-        )
+        return [_draft(holding, request) for request in requests]
 
     def _approval_granted(self, state: PolicyState, recorded: Recorded[ApprovalGranted]) -> list[Output]:
         granted = recorded.payload
         holding = state.holdings.get(granted.plan_id)
         refused = refusal(granted, recorded.signed_by, holding, state.authority, state.now_us)
-        if refused or holding is None or holding.request is None:
+        request = holding.request(granted.approval_id) if holding is not None else None
+        if refused or holding is None or request is None:
             return [_refused(recorded, holding, refused)]
-        use = ApprovalUse(approver=granted.approver, event_id=recorded.envelope.event_id)
-        needed = holding.request.needed
+        use = ApprovalUse(approver=granted.approver, event_id=recorded.envelope.event_id, step_id=request.step_id)
         holding = state.holdings[granted.plan_id] = holding.with_approval(use)
-        if len(holding.approvals) < needed:
-            return []
         decision, verdict = self._judge.of(state, holding, recorded.envelope.event_id)
+        moved = strayed(request, decision)
+        if moved:
+            return self._deny(state, holding, decision, f"the evidence moved since it was shown: {moved}")
+        if verdict.ruling is not Ruling.DENY and holding.approved < request.needed:
+            return []
         return self._conclude(state, holding, decision, verdict)
 
     def _approval_rejected(self, state: PolicyState, recorded: Recorded[ApprovalRejected]) -> list[Output]:
         rejected = recorded.payload
         holding = state.holdings.get(rejected.plan_id)
         refused = refusal(rejected, recorded.signed_by, holding, state.authority, state.now_us)
-        if refused or holding is None or holding.request is None:
+        if refused or holding is None:
             return [_refused(recorded, holding, refused)]
         comment = f": {rejected.comment}" if rejected.comment else ""
-        return self._deny(state, holding, holding.request.decision, f"{rejected.approver} refused it{comment}")
+        return self._deny(state, holding, holding.requests[0].decision, f"{rejected.approver} refused it{comment}")
+
+    def _break_glass(self, state: PolicyState, recorded: Recorded[BreakGlass]) -> list[Output]:
+        freed, outputs = break_glass(state, recorded)
+        by, event_id = recorded.payload.invoked_by, recorded.envelope.event_id
+        for holding in freed:
+            decision, verdict = self._judge.of(state, holding, event_id)
+            if verdict.ruling is Ruling.ALLOW or never_overruled(verdict):
+                outputs += self._conclude(state, holding, decision, verdict)
+            else:
+                outputs += self._overrule(state, holding, decision, verdict, event_id, by)
+        return outputs
 
     # -- endings -----------------------------------------------------------------------------------------------------
 
     def _tick(self, state: PolicyState, recorded: Recorded[Tick]) -> list[Output]:
         state.now_us = recorded.payload.at_us
-        state.ledger.forget(state.now_us)
+        state.ledger.forget(state.now_us, longest_window_us(self._judge.standing(state).budgets))
+        for service in [name for name, glass in state.glasses.items() if glass.until_us <= state.now_us]:
+            del state.glasses[service]
         outputs: list[Output] = []
         for holding in list(state.holdings.values()):
             outputs += self._passed(state, holding, recorded.envelope.event_id)
@@ -305,9 +250,9 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             return []
         if holding.state is HoldingState.PREVIEWING:
             return self._ask(state, holding, None, cause_id)
-        if holding.state is HoldingState.AWAITING and holding.request is not None:
-            got = f"{len(holding.approvals)} of {holding.request.needed} approvals"
-            return self._deny(state, holding, holding.request.decision, f"the request expired with {got}")
+        if holding.state is HoldingState.AWAITING:
+            got = f"{holding.approved} of {holding.requests[0].needed} approvals"
+            return self._deny(state, holding, holding.requests[0].decision, f"the request expired with {got}")
         state.holdings[holding.plan.plan_id] = holding.moved(Trigger.LAPSE, state.now_us)
         return []
 
@@ -366,6 +311,13 @@ class PolicyAgent(FoldingAgent[PolicyState]):
     def _resume(self, state: PolicyState, recorded: Recorded[Resume]) -> list[Output]:
         refused = state.authority.resume(recorded)
         return [] if refused is None else [refused]
+
+
+def _noted(
+    note: Callable[[PolicyState, Recorded[Any]], None], state: PolicyState, recorded: Recorded[Any]
+) -> list[Output]:
+    note(state, recorded)
+    return []
 
 
 def _draft(holding: Holding, payload: Payload) -> Draft:

@@ -1,15 +1,16 @@
-"""What the configuration in force means to the policy: services, calendar and compiled bundles."""
+"""What the configuration in force means to the policy: services, remedies, budgets, calendar and compiled bundles."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from autopilot.policies.engine import PolicySet, policy_set
 from autopilot.policies.facts import Value
-from autopilot.schemas.configuration import Calendar, Configuration, Service
+from autopilot.schemas.configuration import Calendar, Configuration, Remedy, RiskBudget, Service, canonical
+from autopilot.schemas.identity import digest_of
 
-KINDS: Final = frozenset({"Fleet", "Calendar", "PolicyBundle"})
-"""The kinds of document that the policy keeps."""
+KINDS: Final = frozenset({"Fleet", "Calendar", "RemedyCatalogue", "RiskBudgets"})
+"""The kinds of document that the policy takes from activations; the bundles that rule come from its catalogue."""
 
 MINUTE_US: Final = 60_000_000
 _MINUTES_A_DAY: Final = 1_440
@@ -25,6 +26,9 @@ class Standing:
     services: Mapping[str, Service]
     calendar: Calendar | None
     policies: PolicySet
+    remedies: Mapping[str, tuple[Remedy, str]]
+    """Each remedy with the digest of its definition; of two of one name the first counts."""
+    budgets: tuple[RiskBudget, ...]
 
     def service(self, name: str, domain: str) -> Service | None:
         """The service when the fleet has it in that domain."""
@@ -36,7 +40,21 @@ def standing_of(configuration: Configuration) -> Standing:
     """The standing of a configuration. A bundle that cannot be used makes a policy set that denies all."""
     services = {service.name: service for fleet in configuration.fleets() for service in fleet.services}
     bundles = [document.content for document in configuration.of_kind("PolicyBundle")]
-    return Standing(services, configuration.calendar(), policy_set(bundles))
+    return Standing(
+        services,
+        configuration.calendar(),
+        policy_set(bundles),
+        remedies_of(configuration.remedies()),
+        tuple(configuration.budgets()),
+    )
+
+
+def remedies_of(remedies: Iterable[Remedy]) -> dict[str, tuple[Remedy, str]]:
+    """Remedies by name, each with the digest of its definition, as plans name it."""
+    first: dict[str, tuple[Remedy, str]] = {}
+    for remedy in remedies:
+        first.setdefault(remedy.name, (remedy, digest_of(canonical(remedy.model_dump(mode="json")))))
+    return first
 
 
 def digests_of(configuration: Configuration) -> tuple[str, ...]:

@@ -144,6 +144,7 @@ def _remedies(plan: Plan) -> dict[str, Any]:
                 "summary": "Restart the service's one process",
                 "precondition": "has_target",
                 "risk_class": "medium",
+                "autonomy": "act",
                 "prior_successes_milli": 14_000,
                 "prior_failures_milli": 6_000,
                 "blast_radius_instances": "1",

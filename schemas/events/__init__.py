@@ -4,6 +4,7 @@ from autopilot.schemas.contract import Payload
 from autopilot.schemas.events import (
     effector,
     executor,
+    governance,
     observer,
     people,
     planner,
@@ -14,7 +15,7 @@ from autopilot.schemas.events import (
     verifier,
 )
 
-FAMILIES = (telemetry, observer, planner, policy, executor, effector, verifier, people, runtime, seals)
+FAMILIES = (telemetry, observer, planner, policy, executor, effector, verifier, people, governance, runtime, seals)
 
 EVENT_TYPES: dict[str, type[Payload]] = {
     name: model

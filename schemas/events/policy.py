@@ -66,6 +66,10 @@ class ApprovalRequested(Payload):
     needed: int = described("How many different people must approve.", ge=1)
     summary: str = described("What they are asked to approve, for people.")
     expires_at_us: TimestampUs = described("After this time the plan is denied.")
+    step_id: str = optional("The one step that is to be approved; empty for the whole plan.", "")
+    tolerances: dict[str, int] = optional(
+        "Facts that the approval rests on, and how far each may move until the plan is decided; 0 for not at all.", {}
+    )
 
 
 class ApprovalUse(Contract):
@@ -73,6 +77,7 @@ class ApprovalUse(Contract):
 
     approver: str = described("Who gave it.")
     event_id: str = described("The approval's event id.")
+    step_id: str = optional("The step that it approves; empty for the whole plan.", "")
 
 
 class PlanAuthorized(Payload):
@@ -82,6 +87,7 @@ class PlanAuthorized(Payload):
     obligations: list[Obligation] = described("What must be done along with it.")
     approvals: list[ApprovalUse] = described("The approvals that it rests on; empty when none were needed.")
     not_after_us: TimestampUs = described("No step may begin after this time.")
+    overruled_by: str = optional("Event id of the break-glass that overrules the decision; empty for none.", "")
 
 
 class PlanDenied(Payload):

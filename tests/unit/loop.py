@@ -118,6 +118,7 @@ def roll_back() -> Remedy:
         slis=[SliKind.ERRORS],
         precondition="has_target && previous_release != '' && release != previous_release",
         risk_class=RiskClass.LOW,
+        autonomy=Autonomy.ACT,
         prior_successes_milli=20_000,
         prior_failures_milli=1_000,
         cooldown_ms=0,

@@ -27,9 +27,13 @@ def approval(identity: str, when: str, *, needed: int = 1, group: str = "approve
     return rule(identity, "obligate", when, obligation={"name": "approval", "parameters": parameters})
 
 
-def bundle(*rules: Rule, name: str = "mine", params: Mapping[str, Param] | None = None) -> PolicyBundle:
+def bundle(
+    *rules: Rule, name: str = "mine", version: str = "1", params: Mapping[str, Param] | None = None
+) -> PolicyBundle:
     """A bundle of those rules."""
-    return PolicyBundle(name=name, version="1", description="d", facts=1, params=dict(params or {}), rules=list(rules))
+    return PolicyBundle(
+        name=name, version=version, description="d", facts=1, params=dict(params or {}), rules=list(rules)
+    )
 
 
 PERMIT: Final = rule("permit", "permit", "true")

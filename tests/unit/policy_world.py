@@ -7,6 +7,7 @@ from policy_bundles import PERMIT, approval, bundle, rule
 from scenario import START_US, Said, Scenario, given
 
 from autopilot.agents.policy import PolicyAgent
+from autopilot.agents.policy.standing import remedies_of
 from autopilot.policies.bundle import PolicyBundle, Rule
 from autopilot.schemas.configuration import (
     Autonomy,
@@ -15,6 +16,12 @@ from autopilot.schemas.configuration import (
     Domain,
     Fleet,
     Principal,
+    Remedy,
+    RemedyAction,
+    RemedyCatalogue,
+    RemedyStep,
+    RiskBudget,
+    RiskBudgets,
     Role,
     Service,
     Signers,
@@ -22,6 +29,13 @@ from autopilot.schemas.configuration import (
 )
 from autopilot.schemas.events.effector import Change, PreviewCompleted
 from autopilot.schemas.events.executor import ExecutionStarted
+from autopilot.schemas.events.governance import (
+    BundleActivated,
+    BundleRetired,
+    BundleReviewed,
+    BundleShadowed,
+    BundleSubmitted,
+)
 from autopilot.schemas.events.observer import BurnWindow, Quality, Severity, SignalKind, SignalRaised
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, Document, Halt, Resume
 from autopilot.schemas.events.planner import (
@@ -43,6 +57,9 @@ PEOPLE: Final = {
     "ada": [Role.ADMINISTRATOR, Role.APPROVER],
     "bob": [Role.OPERATOR, Role.APPROVER],
     "cem": [Role.OPERATOR],
+    "eve": [Role.AUTHOR],
+    "fay": [Role.REVIEWER],
+    "gil": [Role.BREAK_GLASS],
     "dee": [Role.APPROVER],
     "policy": [Role.POLICY, Role.APPROVER],
     "planner": [Role.APPROVER],
@@ -52,8 +69,27 @@ NO_LOSS: Final = rule("lost", "deny", "telemetry_lost")
 ASKS: Final = bundle(PERMIT, NO_LOSS, approval("ask", 'plan_risk_class == "high"', expires_ms=600_000))
 
 
-def documents(*bundles: PolicyBundle, calendar: Calendar | None = None) -> list[Document]:
-    """The fleet, its people, the calendar and the bundles."""
+RESTART: Final = Remedy(
+    name="restart",
+    summary="restart it",
+    risk_class=RiskClass.LOW,
+    autonomy=Autonomy.ACT,
+    steps=[RemedyStep(id="restart", driver="supervisord", action=RemedyAction(verb="restart"))],
+)
+
+
+def digest_of_remedy(remedy: Remedy = RESTART) -> str:
+    """The digest of its definition."""
+    return remedies_of([remedy])[remedy.name][1]
+
+
+def documents(
+    *bundles: PolicyBundle,
+    calendar: Calendar | None = None,
+    remedy: Remedy = RESTART,
+    budgets: Sequence[RiskBudget] = (),
+) -> list[Document]:
+    """The fleet, its people, its remedy, the calendar, the budgets and the bundles."""
     services = [
         Service(name=name, domain="shop", tier=tier, owner="team", autonomy=Autonomy.ACT, instances=3)
         for name, tier in (("checkout", 1), ("frontend", 2))
@@ -64,7 +100,10 @@ def documents(*bundles: PolicyBundle, calendar: Calendar | None = None) -> list[
         signers=[Principal(name=name, public_key="AA==", roles=list(roles)) for name, roles in PEOPLE.items()],
     )
     calendar = calendar or Calendar(name="calendar", change_windows=[ALWAYS])
-    return [document(each.model_dump(mode="json")) for each in (fleet, signers, calendar, *bundles)]
+    remedies = RemedyCatalogue(name="remedies", remedies=[remedy])
+    spending = [RiskBudgets(name="budgets", budgets=list(budgets))] if budgets else []
+    written = (fleet, signers, calendar, remedies, *spending, *bundles)
+    return [document(each.model_dump(mode="json")) for each in written]
 
 
 def signal(
@@ -139,12 +178,12 @@ def plan(
     return PlanProposed(**{**content, **more})
 
 
-def in_force(*bundles: PolicyBundle, calendar: Calendar | None = None) -> Scenario:
+def in_force(*bundles: PolicyBundle, calendar: Calendar | None = None, **more: Any) -> Scenario:
     """An incident of the checkout, under those bundles."""
     at_start = Tick(at_us=START_US)
     return given(
         PolicyAgent(),
-        documents(*bundles, calendar=calendar),
+        documents(*bundles, calendar=calendar, **more),
         at_start,
         signal(),
         incident(),
@@ -217,3 +256,45 @@ def resume(by: str = "cem", scope: str = "shop") -> Said:
 def started(execution_id: str = "exe", plan_id: str = "plan") -> ExecutionStarted:
     """The plan's execution begins."""
     return ExecutionStarted(execution_id=execution_id, plan_id=plan_id, incident_id="inc", decision_id="dec", steps=1)
+
+
+# -- bundles through their life cycle ----------------------------------------------------------------------------------
+
+
+def submitted(draft: PolicyBundle, by: str = "eve") -> Said:
+    """The bundle is put up for review."""
+    doc = document(draft.model_dump(mode="json"))
+    return Said(
+        BundleSubmitted(bundle=draft.name, version=draft.version, document=doc, author=by, comment=""), signed_by=by
+    )
+
+
+def reviewed(draft: PolicyBundle, by: str = "fay") -> Said:
+    """Somebody has reviewed it."""
+    return Said(BundleReviewed(**_named(draft), reviewer=by, comment=""), signed_by=by)
+
+
+def shadowed(draft: PolicyBundle, by: str = "eve") -> Said:
+    """It runs as a shadow."""
+    return Said(BundleShadowed(**_named(draft), ordered_by=by, comment=""), signed_by=by)
+
+
+def activated(draft: PolicyBundle, replaces: str = "1", by: str = "eve", *, rollback: bool = False) -> Said:
+    """It comes into force."""
+    order = BundleActivated(**_named(draft), replaces=replaces, rollback=rollback, ordered_by=by, comment="")
+    return Said(order, signed_by=by)
+
+
+def retired(draft: PolicyBundle, by: str = "ada") -> Said:
+    """It is taken away."""
+    return Said(BundleRetired(**_named(draft), ordered_by=by, comment=""), signed_by=by)
+
+
+def through(draft: PolicyBundle, replaces: str = "1") -> list[Said]:
+    """The whole way into force."""
+    return [submitted(draft), reviewed(draft), shadowed(draft), activated(draft, replaces)]
+
+
+def _named(draft: PolicyBundle) -> dict[str, Any]:
+    digest = document(draft.model_dump(mode="json")).digest
+    return {"bundle": draft.name, "version": draft.version, "digest": digest}

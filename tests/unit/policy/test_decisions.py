@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from policy_bundles import PERMIT, bundle, rule
-from policy_world import ASKS, documents, halt, in_force, incident, plan, resume, signal, started, with_rules
+from policy_world import ASKS, halt, in_force, incident, plan, resume, signal, started, through, with_rules
 from scenario import START_US, Said, Scenario
 
 from autopilot.policies.bundle import Ruling
@@ -20,7 +20,6 @@ from autopilot.schemas.events.observer import (
     SignalUpdated,
     TelemetryQualityChanged,
 )
-from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import Action, IncidentClosed, RiskClass, SignalLinked, Step
 from autopilot.schemas.events.policy import (
     AuthorizationRevoked,
@@ -127,10 +126,9 @@ def test_a_decision_is_recomputed_from_its_event_and_bundle_alone() -> None:
 
 def test_a_new_bundle_rules_from_its_offset_on() -> None:
     scenario = with_rules().when(plan("one")).then(PlanAuthorized)
-    strict = bundle(rule("none", "deny", "true"), name="strict")
-    activation = ConfigurationActivated(revision="r", documents=documents(strict), author="ada", comment="")
-    scenario.events(activation).when(plan("two")).then(PlanDenied)
-    assert scenario.only(PlanDenied).decision.bundle == "strict@1"
+    strict = bundle(rule("none", "deny", "true"), version="2")
+    scenario.events(*through(strict)).when(plan("two")).then(PlanDenied)
+    assert scenario.only(PlanDenied).decision.bundle == "mine@2"
 
 
 # -- facts -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import pytest
 from loop import Loop
 
 from autopilot.projections import timeline as module
-from autopilot.projections.incidents import STAGES, incidents, pending_approvals
+from autopilot.projections.approvals import pending_approvals
+from autopilot.projections.incidents import STAGES, incidents
 from autopilot.projections.timeline import Event, timeline, why
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Envelope, Position, Recorded

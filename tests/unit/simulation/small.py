@@ -71,7 +71,7 @@ def documents(*, autonomy: str = "act", permit: str = "true", approval: bool = F
             "kind": "RemedyCatalogue", "name": "small",
             "remedies": [
                 {
-                    "name": "restart", "summary": "restart it", "risk_class": "low",
+                    "name": "restart", "summary": "restart it", "risk_class": "low", "autonomy": "act",
                     "prior_successes_milli": 20_000, "cooldown_ms": 600_000,
                     "steps": [{"id": "restart", "driver": "supervisord", "action": {"verb": "restart"}}],
                     "verification": {

@@ -1,0 +1,108 @@
+"""How far a remedy may go on a service: what the catalogue declares, until a person changes it on evidence.
+
+A remedy is never promoted by itself. To let it act without asking, a person cites outcomes that were verified on that
+service; the fold of the outcomes seen here says whether they are. A change is bound to the remedy's definition.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from autopilot.agents.authority import Authority
+from autopilot.agents.policy.catalogue import RefusedError, check_signature
+from autopilot.agents.policy.people import AGENTS
+from autopilot.schemas.configuration import Autonomy, Remedy, Role
+from autopilot.schemas.envelope import Recorded
+from autopilot.schemas.events.governance import RemedyAutonomyChanged
+from autopilot.schemas.events.planner import PlanProposed
+from autopilot.schemas.events.verifier import Outcome
+
+LEVELS: Final = (Autonomy.OBSERVE, Autonomy.RECOMMEND, Autonomy.APPROVE, Autonomy.ACT_AND_TELL, Autonomy.ACT)
+"""Least first."""
+VERIFIED_NEEDED: Final = 3
+"""Verified outcomes that must be cited before a remedy may act without asking."""
+KEPT_OUTCOMES: Final = 50
+"""Outcomes remembered for each remedy and service, newest last."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a person decided for a remedy on a service."""
+
+    autonomy: str
+    remedy_digest: str
+    changed_by: str
+
+
+@dataclass(frozen=True)
+class SeenOutcome:
+    """An outcome of a remedy on a service."""
+
+    outcome_id: str
+    verified: bool
+    remedy_digest: str
+
+
+def key_of(remedy: str, service: str) -> str:
+    """The key under which a remedy on a service is remembered."""
+    return f"{remedy}@{service}"
+
+
+@dataclass
+class Autonomies:
+    """Grants and outcomes by remedy and service."""
+
+    grants: dict[str, Grant] = field(default_factory=dict)
+    outcomes: dict[str, list[SeenOutcome]] = field(default_factory=dict)
+
+    def seen(self, outcome: Outcome, plan: PlanProposed, service: str, *, verified: bool) -> None:
+        """Notes an outcome of a plan."""
+        key = key_of(plan.remedy, service)
+        seen = SeenOutcome(outcome.outcome_id, verified, plan.remedy_digest)
+        self.outcomes[key] = [*self.outcomes.get(key, []), seen][-KEPT_OUTCOMES:]
+
+    def of(self, plan: PlanProposed, service: str, remedy: Remedy | None) -> str:
+        """The remedy's autonomy on the service, for a plan; `observe` when the catalogue has no such remedy."""
+        if remedy is None:
+            return Autonomy.OBSERVE.value
+        grant = self.grants.get(key_of(plan.remedy, service))
+        if grant is not None and grant.remedy_digest == plan.remedy_digest:
+            return grant.autonomy
+        return remedy.autonomy.value
+
+    def change(
+        self,
+        recorded: Recorded[RemedyAutonomyChanged],
+        authority: Authority,
+        remedies: Mapping[str, tuple[Remedy, str]],
+    ) -> None:
+        """Takes a person's change. Raises `RefusedError`."""
+        said = recorded.payload
+        if said.changed_by in AGENTS or authority.has(said.changed_by, Role.POLICY):
+            raise RefusedError(f"`{said.changed_by}` is no person: autonomy is never changed by an agent")
+        if said.autonomy not in list(LEVELS):
+            raise RefusedError(f"`{said.autonomy}` is none of {', '.join(LEVELS)}")
+        remedy, digest = remedies.get(said.remedy, (None, ""))
+        if remedy is None or digest != said.remedy_digest:
+            raise RefusedError(f"the catalogue has no remedy `{said.remedy}` of the digest {said.remedy_digest}")
+        now = self._now(said, remedy)
+        raises = LEVELS.index(Autonomy(said.autonomy)) > LEVELS.index(Autonomy(now))
+        roles = (Role.AUTHOR, Role.ADMINISTRATOR)
+        check_signature(recorded.signed_by, said.changed_by, authority, roles if raises else (Role.OPERATOR, *roles))
+        if raises and LEVELS.index(Autonomy(said.autonomy)) > LEVELS.index(Autonomy.APPROVE):
+            self._check_evidence(said)
+        self.grants[key_of(said.remedy, said.service)] = Grant(said.autonomy, digest, said.changed_by)
+
+    def _now(self, said: RemedyAutonomyChanged, remedy: Remedy) -> str:
+        grant = self.grants.get(key_of(said.remedy, said.service))
+        return grant.autonomy if grant and grant.remedy_digest == said.remedy_digest else remedy.autonomy.value
+
+    def _check_evidence(self, said: RemedyAutonomyChanged) -> None:
+        known = self.outcomes.get(key_of(said.remedy, said.service), [])
+        good = {seen.outcome_id for seen in known if seen.verified and seen.remedy_digest == said.remedy_digest}
+        cited = len(good.intersection(said.evidence))
+        if cited < VERIFIED_NEEDED:
+            raise RefusedError(
+                f"{cited} of the outcomes cited are verified ones of `{said.remedy}` on `{said.service}`:"
+                f" at least {VERIFIED_NEEDED} are needed before it may act without asking"
+            )
