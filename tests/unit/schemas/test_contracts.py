@@ -82,7 +82,8 @@ def test_only_broadcasts_and_telemetry_leave_the_log() -> None:
     elsewhere = {name for name, model in EVENT_TYPES.items() if model.topic is not Topic.LOG}
     assert elsewhere == {"TelemetryBatch", "MeasurementRequested", "DeadLettered", "AgentSnapshot", "LogSealed"}
     assert {name for name, model in EVENT_TYPES.items() if model.broadcast} == {
-        "Tick", "Halt", "Resume", "ConfigurationActivated",
+        "Tick", "Halt", "Resume", "ConfigurationActivated", "BundleSubmitted", "BundleReviewed", "BundleShadowed",
+        "BundleActivated", "BundleRetired",
     }  # fmt: skip
 
 
