@@ -27,7 +27,7 @@ QUICK := $(call present,tests/unit tests/property)
 REAL := $(call present,tests/targets tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: test-browser help setup demo up down check test test-quick test-real chaos bench format generate lock clean
+.PHONY: test-browser help setup demo simulate up down check test test-quick test-real chaos bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -40,6 +40,10 @@ setup: $(READY) ## Make .venv with every locked dependency and this project in i
 demo: $(READY) ## Watch three real incidents on a real Kafka: repaired, approved, left alone
 	$(call say,demo: three incidents in the shop (the first run fetches Apache Kafka))
 	@$(BIN)/python -m examples.shop.demo
+
+simulate: $(READY) ## The five agents over a real day of faults: report and plots in build/simulation, no Kafka
+	$(call say,simulate: four hours of Online Boutique with 24 injected faults)
+	@$(BIN)/autopilot simulate --name online-boutique --out build/simulation $(foreach part,telemetry.parquet config labels.csv,--$(basename $(part)) examples/historical/online-boutique/$(part))
 
 up: $(READY) ## Start the platform: Kafka, registry, agents, effector, bridges
 	@$(BIN)/autopilot up

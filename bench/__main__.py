@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.infra.platform.topics import recreate_topics
-from bench import codec, consumers, loop_latency, observer, recovery, seals, simulation
+from bench import codec, consumers, loop_latency, observer, projections, recovery, seals, simulation
 from bench.measure import Figure, print_figures
 
 PARTITIONS = 4
@@ -24,6 +24,7 @@ ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
 ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]] = {
     "consumers": ("the same telemetry records, four consumers", consumers.figures),
     "loop": ("from signal to step, all agents on this machine's cores", loop_latency.figures),
+    "projections": ("views from the log, per core", projections.figures),
     "recovery": ("recovery", recovery.figures),
 }
 

@@ -8,7 +8,7 @@ of the quiet period (for availability: the mirror image below). 1.4826 * MAD est
 of the samples may be wild; six of them are far out. The percentile keeps a heavy tail from crying wolf, and the quarter
 keeps a metric that hardly moves from doing so. The objective promises 90 % of samples within it; its alert fires at a
 burn rate of 6 over three intervals and over two, that is when two samples in a row, or two of three with the last, are
-out. These figures were fixed before any label was looked at, and are the same for every data set.
+out. These figures were chosen before the first run, not changed after it, and are the same for every data set.
 """
 
 import hashlib

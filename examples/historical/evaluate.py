@@ -26,8 +26,8 @@ from examples.historical.prepare import CONFIG, LABELS, TELEMETRY, write_set
 from examples.historical.sets import DataSet, all_sets
 
 HEAD = (
-    "set", "labels", "detected", "by that service", "missed", "false incidents", "signals outside", "hours", "covered", "median delay",
-    "median lead", "samples", "seconds",
+    "set", "labels", "detected", "by that service", "missed", "false incidents", "signals outside", "hours", "covered",
+    "median delay", "median lead", "samples", "seconds",
 )  # fmt: skip
 PETSHOP_GAP_US = 360_000_000
 """PetShop's frames stand five minutes or more apart from each other: the clock jumps between them."""

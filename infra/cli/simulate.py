@@ -117,6 +117,6 @@ def _print(result: Result, out: Path, as_json: bool) -> None:
         scored = result.score
         typer.echo(
             f"{scored.detected} of {len(scored.detections)} labelled windows detected, {scored.missed} missed,"
-            f" {len(scored.false_alarms)} false alarms, median delay {duration(scored.median_delay_ms)}"
+            f" {len(scored.false_alarms)} false incidents, median delay {duration(scored.median_delay_ms)}"
         )
     typer.echo(f"report: {page}")

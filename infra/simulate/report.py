@@ -58,6 +58,8 @@ def as_score(scored: Score) -> dict[str, Any]:
         "missed": scored.missed,
         "false_alarms": [incident.incident_id for incident in scored.false_alarms],
         "covered_bp": scored.covered_bp,
+        "signals": scored.alarms,
+        "signals_outside_windows": scored.strays,
         "median_delay_ms": scored.median_delay_ms,
         "median_lead_ms": scored.median_lead_ms,
         "detections": [
@@ -149,9 +151,10 @@ def _against_labels(scored: Score) -> Iterator[Block]:
     yield Heading(2, "Against the labels")
     yield Paragraph(
         f"{scored.detected} of {len(scored.detections)} labelled windows detected, {scored.missed} missed;"
-        f" {len(scored.false_alarms)} incidents were about none of them. Median delay from a window's start:"
-        f" {duration(scored.median_delay_ms)}. The windows cover {scored.covered_bp / 100:.1f} % of the recorded"
-        " time: so often would an alarm at random fall into one."
+        f" {len(scored.false_alarms)} incidents were about none of them; {scored.strays} of {scored.alarms} signals"
+        f" were raised outside every window. Median delay from a window's start: {duration(scored.median_delay_ms)}."
+        f" The windows cover {scored.covered_bp / 100:.1f} % of the recorded time: so often would an alarm at random"
+        " fall into one."
     )
     head = ("window", "service", "kind", "detected", "delay", "lead", "by", "same service")
     yield Table(head, [_detection(each) for each in scored.detections])

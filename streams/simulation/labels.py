@@ -44,6 +44,10 @@ class Score:
     false_alarms: tuple[Incident, ...]
     covered_bp: int
     """Share of the recorded time that lies in some window: an alarm at random hits one that often."""
+    alarms: int
+    """Signals about services, in all."""
+    strays: int
+    """Of these, raised outside every window."""
 
     @property
     def detected(self) -> int:
@@ -83,7 +87,9 @@ def score(
         for incident in incidents
         if about_service.intersection(incident.signal_ids) and not within.intersection(incident.signal_ids)
     ]
-    return Score(tuple(_detect(label, counted) for label in ordered), tuple(false), _covered_bp(ordered, recorded))
+    detections = tuple(_detect(label, counted) for label in ordered)
+    strays = len(counted) - len(within)
+    return Score(detections, tuple(false), _covered_bp(ordered, recorded), len(counted), strays)
 
 
 def _detect(label: Label, alarms: Sequence[Alarm]) -> Detection:

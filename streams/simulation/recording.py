@@ -89,8 +89,8 @@ class Part(NamedTuple):
 def ticks_of(times_us: Ints, tick_us: int, gap_us: int) -> Iterator[int]:
     """The virtual clock: whole multiples of `tick_us` that cover the samples' times.
 
-    Where nothing was recorded for longer than `gap_us`, and two ticks, the clock jumps: nobody was recording then, which
-    is another thing than a service that fell silent.
+    Where nothing was recorded for longer than `gap_us`, and two ticks, the clock jumps: nobody was recording then,
+    which is another thing than a service that fell silent.
     """
     jumps = np.nonzero(np.diff(times_us) > max(gap_us, 2 * tick_us))[0]
     starts = [int(times_us[0]), *times_us[jumps + 1].tolist()]

@@ -40,6 +40,7 @@ def test_an_incident_none_of_whose_alarms_is_within_a_window_is_false() -> None:
     incidents = [incident("true", "out", "in"), incident("false", "out"), incident("blind", "lost")]
     scored = score([Label(0, 10, "cart")], alarms, incidents, WHOLE)
     assert [each.incident_id for each in scored.false_alarms] == ["false"]
+    assert (scored.alarms, scored.strays) == (2, 1)
 
 
 def test_lost_telemetry_detects_nothing() -> None:
