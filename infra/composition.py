@@ -211,13 +211,21 @@ SECRETS: Mapping[str, tuple[str, ...]] = {"effector": ("kafka_password", "superv
 
 def environment_of(name: str, settings: Settings) -> dict[str, str]:
     """The environment in which the process `name` finds these settings. Only the effector gets a target's secrets."""
-    return settings.environment(SECRETS.get(name, ("kafka_password",)))
+    return as_principal(name, settings).environment(SECRETS.get(name, ("kafka_password",)))
+
+
+def as_principal(name: str, settings: Settings) -> Settings:
+    """These settings for the process `name`: at a secure embedded Kafka it connects with its own credentials."""
+    if not settings.is_secure or settings.kafka_credentials is not None:
+        return settings
+    return settings.model_copy(update={"secure": True, "kafka_credentials": settings.ground.credentials(name)})
 
 
 def run_process(name: str, settings: Settings, stop: threading.Event) -> None:
     """Puts the process `name` together and runs it until `stop`."""
     from autopilot.infra.telemetry_export import export_telemetry
 
+    settings = as_principal(name, settings)
     log_json(name, settings.log_level)
     page = settings.prometheus_port + PROCESSES.index(name) if settings.prometheus_port else 0
     export_telemetry(name, settings.instance, endpoint=settings.telemetry_endpoint, prometheus_port=page)

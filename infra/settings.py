@@ -17,7 +17,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from autopilot.infra.platform.ports import PortBook
+from autopilot.infra.platform.ports import HOST, PortBook
+from autopilot.infra.security.credentials import MECHANISM, read_credentials
+from autopilot.infra.security.ground import Ground
 from autopilot.schemas.identity import LIVE_RUN
 
 PREFIX = "AUTOPILOT_"
@@ -41,9 +43,20 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _setting("", "SASL mechanism")
     kafka_username: str = _setting("", "SASL user")
     kafka_password: SecretStr = _setting(SecretStr(""), "SASL password")
+    kafka_credentials: Path | None = _setting(
+        None, "file with the lines `sasl.username=...` and `sasl.password=...`, instead of the two settings"
+    )
     kafka_ca_file: str = _setting("", "file of the certificate authority for TLS")
+    kafka_certificate: str = _setting("", "file of our own key and certificate, where Kafka asks for one")
+    secure: bool = _setting(
+        False, "TLS, a password for each process and access control lists; a home that was secure once stays so"
+    )
+    secure_hosts: str = _setting(
+        "", "names, separated by spaces, that clients reach a secure Kafka by; local ones if empty"
+    )
     kafka_port: int = _setting(0, "port of the embedded Kafka", ge=0, le=65_535)
     kafka_controller_port: int = _setting(0, "port of the embedded Kafka's controller", ge=0, le=65_535)
+    kafka_internal_port: int = _setting(0, "port of a secure embedded Kafka's own traffic", ge=0, le=65_535)
     registry: str = _setting("", "API address of an existing schema registry; empty runs an embedded one")
     registry_port: int = _setting(0, "port of the embedded registry", ge=0, le=65_535)
     registry_management_port: int = _setting(0, "port of the embedded registry's health page", ge=0, le=65_535)
@@ -117,6 +130,16 @@ class Settings(BaseSettings):
         return not self.kafka
 
     @property
+    def ground(self) -> Ground:
+        """The security folder of the home."""
+        return Ground(self.home)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether an embedded Kafka is run with passwords, TLS and access control lists."""
+        return self.embeds_kafka and (self.secure or self.ground.exists)
+
+    @property
     def embeds_registry(self) -> bool:
         """Whether an embedded registry is run."""
         return not self.registry
@@ -129,10 +152,9 @@ class Settings(BaseSettings):
             if value is not None and (not isinstance(value, SecretStr) or name in set(secrets))
         }
         values["home"] = self.home.absolute()
-        if self.supervisord_releases is not None:
-            values["supervisord_releases"] = self.supervisord_releases.absolute()
-        if self.seal_file is not None:
-            values["seal_file"] = self.seal_file.absolute()
+        for name in ("supervisord_releases", "seal_file", "kafka_credentials"):
+            if name in values:
+                values[name] = values[name].absolute()
         return {PREFIX + name.upper(): _plain(value) for name, value in values.items()}
 
 
@@ -143,21 +165,49 @@ class NotUpError(RuntimeError):
         super().__init__(f"no {what} is known in `{home}`; run `autopilot up`, or point `{setting}` at one")
 
 
+DEFAULT_PRINCIPAL = "people"
+"""Who connects to a secure embedded Kafka when no credentials are named: the command line is for people."""
+
+
 def kafka_config(settings: Settings) -> dict[str, str]:
-    """Client configuration for the Kafka of these settings. Raises `NotUpError` when no embedded one was started."""
+    """Client configuration for the Kafka of these settings.
+
+    Raises `NotUpError` when no embedded one was started, `SecretFileError` when its credentials cannot be used.
+    """
     if settings.embeds_kafka:
-        port = PortBook(settings.home).known("kafka", settings.kafka_port)
-        if not port:
-            raise NotUpError("Kafka", "AUTOPILOT_KAFKA", settings.home)
-        return {"bootstrap.servers": f"127.0.0.1:{port}"}
+        address = {"bootstrap.servers": _embedded(settings, "kafka", settings.kafka_port)}
+        if not settings.is_secure:
+            return address
+        ground = settings.ground
+        return address | ground.client(settings.kafka_credentials or ground.credentials(DEFAULT_PRINCIPAL))
     config = {"bootstrap.servers": settings.kafka, "security.protocol": settings.kafka_security_protocol}
     optional = {
         "sasl.mechanism": settings.kafka_sasl_mechanism,
         "sasl.username": settings.kafka_username,
         "sasl.password": settings.kafka_password.get_secret_value(),
         "ssl.ca.location": settings.kafka_ca_file,
+        "ssl.certificate.location": settings.kafka_certificate,
+        "ssl.key.location": settings.kafka_certificate,
     }
+    if settings.kafka_credentials is not None:
+        optional |= {"sasl.mechanism": settings.kafka_sasl_mechanism or MECHANISM}
+        optional |= read_credentials(settings.kafka_credentials)
     return config | {name: value for name, value in optional.items() if value}
+
+
+def admin_config(settings: Settings) -> dict[str, str]:
+    """As `kafka_config`, for making topics and deleting records: at a secure embedded Kafka, the administrator's."""
+    if not settings.is_secure:
+        return kafka_config(settings)
+    address = _embedded(settings, "kafka-internal", settings.kafka_internal_port)
+    return {"bootstrap.servers": address, **settings.ground.admin()}
+
+
+def _embedded(settings: Settings, name: str, chosen: int) -> str:
+    port = PortBook(settings.home).known(name, chosen)
+    if not port:
+        raise NotUpError("Kafka", "AUTOPILOT_KAFKA", settings.home)
+    return f"{HOST}:{port}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ from autopilot.infra.platform.processes import ProcessError, wait_until
 from autopilot.infra.platform.registry import EmbeddedRegistry, registry_answers
 from autopilot.infra.platform.supervision import RUNNING, Program, ProgramState, Supervision
 from autopilot.infra.platform.topics import create_topics
-from autopilot.infra.settings import PREFIX, Settings, kafka_config
+from autopilot.infra.security.ground import LOCAL_HOSTS
+from autopilot.infra.security.principals import GRANTS
+from autopilot.infra.security.provision import provision
+from autopilot.infra.settings import PREFIX, Settings, admin_config, kafka_config
 from autopilot.infra.signers import ensure_first_principals
 from autopilot.schemas.events import EVENT_TYPES
 
@@ -55,12 +58,16 @@ class Stack:
         wanted = list(processes)
         settings = self._settings
         ensure_first_principals(settings.keys)
+        if settings.is_secure:
+            self._make_secure()
         kafka, registry = self._embedded()
         self._check_ports(kafka, registry, wanted)
         programs = self._programs(kafka, registry, wanted)
         self._supervision.ensure(programs)
         if kafka:
             self._start(KAFKA, kafka.is_ready, 60)
+        if settings.is_secure:
+            self._provision()
         self._create_topics()
         if registry:
             self._start(REGISTRY, registry.is_ready, 120)
@@ -86,6 +93,8 @@ class Stack:
             (REGISTRY, lambda: registry_answers(registry_url(settings))),
         ):
             wait_until(ready, timeout_s, name, self._supervision.log_of(name))
+            if settings.secure and name == KAFKA:
+                self._provision()
         self._create_topics()
         self._register_contracts()
 
@@ -116,12 +125,15 @@ class Stack:
 
     def _embedded(self) -> tuple[EmbeddedKafka | None, EmbeddedRegistry | None]:
         settings, ports = self._settings, PortBook(self._settings.home)
+        ground = settings.ground if settings.is_secure else None
         kafka = registry = None
         if settings.embeds_kafka:
             kafka = EmbeddedKafka(
                 settings.home.absolute() / KAFKA,
                 port=ports.port(KAFKA, settings.kafka_port),
                 controller_port=ports.port("kafka-controller", settings.kafka_controller_port),
+                internal_port=ports.port("kafka-internal", settings.kafka_internal_port) if ground else 0,
+                security=ground,
             )
         if settings.embeds_registry:
             registry = EmbeddedRegistry(
@@ -129,6 +141,7 @@ class Stack:
                 kafka_config(settings)["bootstrap.servers"],
                 port=ports.port(REGISTRY, settings.registry_port),
                 management_port=ports.port("registry-management", settings.registry_management_port),
+                security=ground,
             )
         return kafka, registry
 
@@ -140,6 +153,8 @@ class Stack:
         ports: list[tuple[str, int, str]] = []
         if kafka:
             ports += [(KAFKA, kafka.port, "KAFKA_PORT"), (KAFKA, kafka.controller_port, "KAFKA_CONTROLLER_PORT")]
+            if kafka.internal_port:
+                ports.append((KAFKA, kafka.internal_port, "KAFKA_INTERNAL_PORT"))
         if registry:
             ports += [
                 (REGISTRY, registry.port, "REGISTRY_PORT"),
@@ -184,8 +199,40 @@ class Stack:
 
         wait_until(ready, timeout_s, name, self._supervision.log_of(name), alive)
 
+    def _make_secure(self) -> None:
+        """Makes what is missing of certificates and passwords. Raises `ProcessError` for a Kafka that runs without."""
+        ground = self._settings.ground
+        if not ground.exists and self._supervision.is_running():
+            raise ProcessError("this home runs without security; `autopilot down` first, then `autopilot up --secure`")
+        ground.ensure(list(GRANTS), self._settings.secure_hosts.split() or LOCAL_HOSTS)
+
+    def _provision(self) -> None:
+        added, removed = provision(self._settings.ground, admin_config(self._settings))
+        if added or removed:
+            self._announce(f"access control lists: {added} added, {removed} removed")
+
+    def restart(self, names: Iterable[str]) -> list[str]:
+        """Ends and starts those of `names` that run under this home's supervision, and gives which they were.
+
+        Kafka is waited for before what comes after it. Raises `ProcessError`.
+        """
+        if not self._supervision.is_running():
+            return []
+        running = [state.name for state in self._supervision.states(names) if state.pid]
+        self._supervision.stop([name for name in running if name not in (KAFKA, REGISTRY)])
+        self._supervision.stop([name for name in running if name == REGISTRY])
+        self._supervision.stop([name for name in running if name == KAFKA])
+        kafka, registry = self._embedded()
+        if kafka and KAFKA in running:
+            self._start(KAFKA, kafka.is_ready, 60)
+        if registry and REGISTRY in running:
+            registry.prepare(self._announce)
+            self._start(REGISTRY, registry.is_ready, 120)
+        self._supervision.start([name for name in running if name not in (KAFKA, REGISTRY)])
+        return running
+
     def _create_topics(self) -> None:
-        config = kafka_config(self._settings)
+        config = admin_config(self._settings)
         if not broker_answers(config, timeout_s=10):
             raise ProcessError(f"kafka at `{config['bootstrap.servers']}` does not answer (`AUTOPILOT_KAFKA`)")
         made = create_topics(config, self._settings.partitions)
@@ -203,7 +250,7 @@ class Stack:
 
     def _await_members(self, groups: list[str]) -> None:
         """Returns once each has joined its consumer group and has its partitions."""
-        client = AdminClient({**kafka_config(self._settings), "log_level": 3})
+        client = AdminClient({**admin_config(self._settings), "log_level": 3})
 
         def stable() -> bool:
             try:

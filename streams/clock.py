@@ -19,7 +19,14 @@ class Clock:
     def __init__(
         self, *, kafka: Mapping[str, str], registry: SchemaRegistry, partitions: int, run: str = LIVE_RUN
     ) -> None:
-        self._publisher = Publisher(kafka=kafka, registry=registry, producer="clock", partitions=partitions, run=run)
+        self._publisher = Publisher(
+            kafka=kafka,
+            registry=registry,
+            producer="clock",
+            partitions=partitions,
+            run=run,
+            transactional_id="clock.broadcast",
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Ticks until `stop`. A second that could not be written in time is left out."""

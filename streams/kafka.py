@@ -17,6 +17,8 @@ TRANSACTION_TIMEOUT_MS = 10_000
 """After this time the broker aborts a transaction that its producer left open."""
 SESSION_TIMEOUT_MS = 6_000
 REQUEST_TIMEOUT_S = 30.0
+UNUSED_GROUPS = "unused."
+"""How the groups begin that readers without a group name all the same, because the client insists; none is joined."""
 
 _COMMON: dict[str, Any] = {"socket.keepalive.enable": True, "allow.auto.create.topics": False}
 _CONSUMER: dict[str, Any] = {
@@ -58,7 +60,7 @@ def group_consumer(kafka: Mapping[str, str], group: str, instance: str) -> Consu
 
 def plain_consumer(kafka: Mapping[str, str], client: str, **properties: Any) -> Consumer:
     """A consumer that is assigned partitions by hand and commits nothing."""
-    return Consumer({**_CONSUMER, **kafka, "group.id": f"{client}-unused", "client.id": client, **properties})
+    return Consumer({**_CONSUMER, **kafka, "group.id": UNUSED_GROUPS + client, "client.id": client, **properties})
 
 
 def producer(kafka: Mapping[str, str], client: str, **properties: Any) -> Producer:

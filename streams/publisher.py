@@ -29,6 +29,7 @@ class Publisher:
         partitions: int,
         key: SigningKey | None = None,
         run: str = LIVE_RUN,
+        transactional_id: str = "",
     ) -> None:
         self._kafka = kafka
         self._name = producer
@@ -37,6 +38,7 @@ class Publisher:
         self._key = key
         self._run = run
         self._producer = clients.producer(kafka, producer)
+        self._transactional_id = transactional_id or f"broadcast.{producer}"
         self._broadcaster: PartitionWriter | None = None
         self._failure: KafkaError | None = None
 
@@ -71,7 +73,7 @@ class Publisher:
     def broadcast(self, draft: Draft, at_us: int | None = None) -> str:
         """Writes an event to every partition of both topics in one transaction; gives its id."""
         if self._broadcaster is None:
-            self._broadcaster = PartitionWriter(self._kafka, f"broadcast.{self._name}")
+            self._broadcaster = PartitionWriter(self._kafka, self._transactional_id)
         records = list(self._mint(draft).broadcast(draft, _now_us() if at_us is None else at_us))
         self._broadcaster.commit(records)
         return self._codec.decode(records[0].value).envelope.event_id

@@ -11,7 +11,7 @@ from autopilot.infra.archive.manifest import ArchiveError
 from autopilot.infra.archive.restore import restore as restore_archive
 from autopilot.infra.cli.output import NO, AsJson, announce, print_json, print_table, refuse
 from autopilot.infra.composition import registry_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings, admin_config, kafka_config
 from autopilot.streams.audit.audit import Audit, AuditOptions
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The archive's folder.")]
@@ -31,7 +31,9 @@ def archive(
     Examples: autopilot archive /backups/log; autopilot archive /backups/log --expire
     """
     settings = Settings()
-    archiver = Archiver(kafka_config(settings), registry_of(settings), folder, announce)
+    archiver = Archiver(
+        admin_config(settings) if expire else kafka_config(settings), registry_of(settings), folder, announce
+    )
     try:
         files = archiver.archive()
     except ArchiveError as error:
@@ -65,7 +67,7 @@ def restore(folder: Folder, as_json: AsJson = False) -> None:
             first = report.violations[0]
             announced = f"{first.position} {first.kind}: {first.detail}"
             refuse(f"the archive does not verify: {announced}; see `autopilot audit verify --archive {folder}`", NO)
-        restored = restore_archive(source, kafka_config(settings), announce)
+        restored = restore_archive(source, admin_config(settings), announce)
     except ArchiveError as error:
         refuse(f"error: {error}")
     rows = [{"topic": p.topic, "partition": p.number, "records": n} for p, n in restored.records.items()]

@@ -17,13 +17,22 @@ from autopilot.infra.stack import KAFKA, REGISTRY, Part, Stack
 FOLLOW_S = 0.25
 
 
-def up(as_json: AsJson = False) -> None:
+def up(
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="TLS, a password for each process, access control lists; the home stays so."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Start what is not running: Kafka, the registry, topics, agents, effector, clock and OTLP receiver.
 
     Harmless when all of it runs already. Data, keys and logs stay in the home folder between runs.
-    Examples: autopilot up; AUTOPILOT_KAFKA=broker:9092 autopilot up
+    Examples: autopilot up; autopilot up --secure; AUTOPILOT_KAFKA=broker:9092 autopilot up
     """
-    _print_parts(Stack(Settings(), announce).up(), as_json)
+    settings = Settings(secure=True) if secure else Settings()
+    if secure and not settings.embeds_kafka:
+        refuse("`--secure` is for the embedded Kafka; for another one, `autopilot prepare` with AUTOPILOT_SECURE=true")
+    _print_parts(Stack(settings, announce).up(), as_json)
 
 
 def prepare(wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for them.", min=0)] = 60) -> None:

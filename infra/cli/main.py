@@ -20,6 +20,7 @@ from autopilot.infra.cli import (
     policy,
     rebuild,
     schemas,
+    security,
     simulate,
 )
 from autopilot.infra.cli.output import REFUSED
@@ -28,10 +29,22 @@ from autopilot.infra.platform.ports import PortInUseError
 from autopilot.infra.platform.processes import ProcessError
 from autopilot.infra.platform.topics import TopicsError
 from autopilot.infra.schema_registry import RegistryError
+from autopilot.infra.security.files import SecretFileError
+from autopilot.infra.security.provision import ProvisionError
 from autopilot.infra.settings import NotUpError
 from autopilot.streams.errors import StreamError
 
-MENDABLE = (KeyFileError, NotUpError, PortInUseError, ProcessError, RegistryError, StreamError, TopicsError)
+MENDABLE = (
+    KeyFileError,
+    NotUpError,
+    PortInUseError,
+    ProcessError,
+    ProvisionError,
+    RegistryError,
+    SecretFileError,
+    StreamError,
+    TopicsError,
+)
 
 app = typer.Typer(
     name="autopilot",
@@ -68,6 +81,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(security.app, name="security")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from autopilot.infra.platform.maven import Announce, class_path, java
 from autopilot.infra.platform.ports import HOST, answers, free_port, require_free
 from autopilot.infra.platform.processes import ServerProcess
+from autopilot.infra.security.ground import CLIENTS, CONTROLLER, INTERNAL, Ground
 
 KAFKA_VERSION = "4.3.1"
 _ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
@@ -25,19 +26,33 @@ _JVM = (
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.authorizer.logger=info",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
 )
 
 
 class EmbeddedKafka:
-    """One broker. `home` holds its configuration, data and log; ports of 0 are picked when it is made."""
+    """One broker. `home` holds its configuration, data and log; ports of 0 are picked when it is made.
 
-    def __init__(self, home: Path, *, port: int = 0, controller_port: int = 0) -> None:
+    With `security` it takes TLS and passwords on `port`, certificates on the two others, and allows what is granted.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        port: int = 0,
+        controller_port: int = 0,
+        internal_port: int = 0,
+        security: Ground | None = None,
+    ) -> None:
         self.home = home
         self.port = port or free_port()
         self.controller_port = controller_port or free_port()
+        self.internal_port = internal_port or (free_port() if security else 0)
         self.log = home / "broker.log"
+        self._security = security
         self._process: ServerProcess | None = None
 
     @property
@@ -87,7 +102,13 @@ class EmbeddedKafka:
 
     def is_ready(self) -> bool:
         """Whether the broker answers a metadata request."""
-        return answers(self.port) and broker_answers({"bootstrap.servers": self.bootstrap})
+        return answers(self.port) and broker_answers(self.admin_config())
+
+    def admin_config(self) -> dict[str, str]:
+        """Configuration of a client that may do everything."""
+        if self._security is None:
+            return {"bootstrap.servers": self.bootstrap}
+        return {"bootstrap.servers": f"{HOST}:{self.internal_port}", **self._security.admin()}
 
     @property
     def _properties(self) -> Path:
@@ -124,6 +145,9 @@ class EmbeddedKafka:
             "num.network.threads": "2",
             "num.io.threads": "4",
         }
+        if self._security is not None:
+            ports = {CLIENTS: self.port, INTERNAL: self.internal_port, CONTROLLER: self.controller_port}
+            settings |= self._security.broker(ports, HOST)
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 

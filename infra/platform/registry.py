@@ -9,9 +9,11 @@ import httpx
 from autopilot.infra.platform.maven import Announce, artifact, cache_folder, java
 from autopilot.infra.platform.ports import HOST, free_port, require_free
 from autopilot.infra.platform.processes import ServerProcess
+from autopilot.infra.security.ground import Ground
 
 APICURIO_VERSION = "3.3.2"
 CONFLUENT_API = "/apis/ccompat/v7"
+PRINCIPAL = "registry"
 _POLL_MS = 500
 """How long the registry waits for a snapshot of its storage before it reads all of its journal, which is kept whole.
 Its default of 5 s is waited for up to four times at a first start."""
@@ -19,14 +21,26 @@ _JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class EmbeddedRegistry:
-    """One registry on the Kafka at `bootstrap`. `home` holds its log; ports of 0 are picked when it is made."""
+    """One registry on the Kafka at `bootstrap`. `home` holds its log; ports of 0 are picked when it is made.
 
-    def __init__(self, home: Path, bootstrap: str, *, port: int = 0, management_port: int = 0) -> None:
+    With `security` it connects there as the principal `registry`. Its own address stays plain HTTP on loopback.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        bootstrap: str,
+        *,
+        port: int = 0,
+        management_port: int = 0,
+        security: Ground | None = None,
+    ) -> None:
         self.home = home
         self.port = port or free_port()
         self.management_port = management_port or free_port()
         self.log = home / "registry.log"
         self._bootstrap = bootstrap
+        self._security = security
         self._process: ServerProcess | None = None
 
     @property
@@ -35,8 +49,10 @@ class EmbeddedRegistry:
         return f"http://{HOST}:{self.port}{CONFLUENT_API}"
 
     def prepare(self, announce: Announce) -> None:
-        """Downloads and unpacks the registry if need be."""
+        """Downloads and unpacks the registry if need be, and writes its credentials where it reads them."""
         self.home.mkdir(parents=True, exist_ok=True)
+        if self._security is not None:
+            self._security.write_registry(PRINCIPAL)
         _installation(announce)
 
     def command(self) -> list[str]:
@@ -45,7 +61,8 @@ class EmbeddedRegistry:
 
     def environment(self) -> dict[str, str]:
         """The environment that `command` needs."""
-        return {
+        secured = {"SMALLRYE_CONFIG_LOCATIONS": str(self._security.registry_properties)} if self._security else {}
+        return secured | {
             "QUARKUS_HTTP_HOST": HOST,
             "QUARKUS_HTTP_PORT": str(self.port),
             "QUARKUS_MANAGEMENT_HOST": HOST,
