@@ -6,7 +6,7 @@ agent had signed, the recorded signature is checked instead of made.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,17 +53,17 @@ class Replayed:
 
 
 class Recordings:
-    """The outputs that one agent was recorded to have made, by event id. Holds digests; whole events only on demand."""
+    """The outputs that agents were recorded to have made, by event id. Keeps digests and positions, not events."""
 
-    def __init__(self, agent: str, codec: Codec, run: str = LIVE_RUN) -> None:
-        self._agent = agent
+    def __init__(self, codec: Codec, agents: Iterable[str], run: str = LIVE_RUN) -> None:
         self._codec = codec
         self._run = run.encode()
-        self._outputs: dict[str, tuple[bytes, bytes]] = {}
-        self.epochs: set[str] = set()
+        self._outputs: dict[str, dict[str, tuple[bytes, Position]]] = {agent: {} for agent in agents}
+        self.epochs: dict[str, set[str]] = {agent: set() for agent in self._outputs}
+        """For each agent the digests of the code that the log says was at work."""
 
     def take(self, records: Iterable[Record]) -> None:
-        """Takes note of the agent's outputs among `records`."""
+        """Takes note of the agents' outputs among `records`."""
         for record in records:
             if record.headers.get(RUN) == self._run:
                 self._note(record)
@@ -73,60 +73,71 @@ class Recordings:
             event = self._codec.decode(record.value)
         except ContractError:
             return
-        if event.envelope.producer != self._agent:
+        outputs = self._outputs.get(event.envelope.producer)
+        if outputs is None:
             return
         if isinstance(event.payload, AgentUpgraded):
-            self.epochs.add(event.payload.code_digest)
+            self.epochs[event.envelope.producer].add(event.payload.code_digest)
         if record.headers.get(EVENT_TYPE) not in UNCAUSED:
-            self._outputs[event.envelope.event_id] = (_digest(record.value), record.value)
+            outputs[event.envelope.event_id] = (_digest(record.value), record.position)
 
-    def matches(self, event_id: str, value: bytes) -> bool | None:
-        """Whether the output was recorded with these bytes; None when it was not recorded at all. Ticks it off."""
-        found = self._outputs.get(event_id)
-        if found is None:
-            return None
-        if found[0] == _digest(value):
-            del self._outputs[event_id]
-            return True
-        return False
+    def tick_off(self, agent: str, event_id: str, value: bytes) -> tuple[bool, Position | None]:
+        """Whether the output was recorded with these bytes, and where it stands; (False, None) when nowhere."""
+        found = self._outputs[agent].pop(event_id, None)
+        return (False, None) if found is None else (found[0] == _digest(value), found[1])
 
-    def recorded(self, event_id: str) -> Event[Payload]:
-        """The recorded event, ticked off."""
-        return self._codec.decode(self._outputs.pop(event_id)[1])
+    def left(self, agent: str) -> list[Position]:
+        """Where the outputs stand that no replay has made."""
+        return sorted(position for _, position in self._outputs[agent].values())
 
-    def left(self) -> Iterator[Event[Payload]]:
-        """The outputs that no replay has made."""
-        for _, value in self._outputs.values():
-            yield self._codec.decode(value)
+
+Fetch = Callable[[Position], Record]
+"""Gives the record at a position, for telling how it differs."""
 
 
 def replay(
-    agent: Agent[Any], codec: Codec, partitions: Sequence[Iterable[Sequence[Record]]], recordings: Recordings
+    agent: Agent[Any],
+    codec: Codec,
+    partitions: Sequence[Iterable[Sequence[Record]]],
+    recordings: Recordings,
+    fetch: Fetch,
+    snapshots: Mapping[int, bytes] | None = None,
 ) -> Replayed:
-    """Folds every partition of the agent's topic, given as chunks of records, and compares with `recordings`."""
-    result = Replayed(agent.name, epochs=recordings.epochs)
+    """Folds every partition of the agent's topic, given as chunks of records, and compares with `recordings`.
+
+    With a partition's dumped state among `snapshots` its chunks are those that follow on it, and what was recorded
+    because of earlier ones is not asked for.
+    """
+    result = Replayed(agent.name, epochs=recordings.epochs[agent.name])
     mint = Mint(codec, agent.name, len(partitions))
-    for chunks in partitions:
+    begun: dict[int, int] = {}
+    for number, chunks in enumerate(partitions):
         fold = PartitionFold(agent, codec, mint, reads_run=LIVE_RUN)
+        if snapshots and number in snapshots:
+            fold.load(snapshots[number])
+        begun[number] = fold.runtime.next_offset
         for chunk in chunks:
             result.records += len(chunk)
             for out in fold.step(chunk):
-                _compare(out, codec, recordings, result)
-    for event in recordings.left():
-        result.divergences.append(_divergence(agent.name, "not made", event))
+                _compare(out, codec, recordings, fetch, result)
+    for position in recordings.left(agent.name):
+        event = codec.decode(fetch(position).value)
+        cause = event.envelope.cause
+        if cause is not None and cause.offset >= begun.get(cause.partition, 0):
+            result.divergences.append(_divergence(agent.name, "not made", event))
     return result
 
 
-def _compare(out: Outgoing, codec: Codec, recordings: Recordings, result: Replayed) -> None:
+def _compare(out: Outgoing, codec: Codec, recordings: Recordings, fetch: Fetch, result: Replayed) -> None:
     if out.headers.get(EVENT_TYPE) in UNCAUSED:
         return
     result.outputs += 1
     made = codec.decode(out.value)
-    same = recordings.matches(made.envelope.event_id, out.value)
-    if same is None:
+    same, position = recordings.tick_off(result.agent, made.envelope.event_id, out.value)
+    if position is None:
         result.divergences.append(_divergence(result.agent, "not recorded", made))
     elif not same:
-        old = recordings.recorded(made.envelope.event_id)
+        old = codec.decode(fetch(position).value)
         fields = tuple(differences(old.payload.model_dump(), made.payload.model_dump()))
         fields += tuple(differences(old.envelope.model_dump(), made.envelope.model_dump(), "envelope"))
         result.divergences.append(_divergence(result.agent, "differs", made, fields))

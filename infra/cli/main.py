@@ -19,6 +19,7 @@ from autopilot.infra.cli import (
     people,
     policy,
     rebuild,
+    replay,
     schemas,
     security,
     simulate,
@@ -76,6 +77,7 @@ for command in (
     archive.restore,
 ):
     app.command()(command)
+app.command("replay")(replay.replay_command)
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")

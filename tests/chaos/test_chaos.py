@@ -127,11 +127,14 @@ def test_each_effect_happened_as_often_as_the_log_says(aftermath: Aftermath) -> 
 @pytest.mark.parametrize("index", range(5), ids=[agent.name for agent in five_agents()])
 def test_a_fresh_fold_decides_the_same_and_ends_in_the_same_state(aftermath: Aftermath, index: int) -> None:
     agent, codec = five_agents()[index], aftermath.codec
-    recordings = Recordings(agent.name, codec)
+    recordings = Recordings(codec, [agent.name])
+    places = {record.position: record for topic in aftermath.raw.values() for part in topic for record in part}
     for topic in (Topic.LOG, Topic.TELEMETRY):
         for records in aftermath.raw[topic]:
             recordings.take(records)
-    replayed = replay(agent, codec, [[records] for records in aftermath.raw[agent.reads]], recordings)
+    replayed = replay(
+        agent, codec, [[records] for records in aftermath.raw[agent.reads]], recordings, places.__getitem__
+    )
     assert replayed.divergences == []
     for partition in range(PARTITIONS):
         snapshot = latest(

@@ -91,11 +91,14 @@ def test_catching_up_in_any_batches_decides_what_live_decided(
 @pytest.mark.parametrize("index", range(5), ids=[agent.name for agent in five_agents()])
 def test_a_replay_of_the_log_has_no_divergence(index: int) -> None:
     agent, runner = five_agents(PARTITIONS)[index], live().runner
-    recordings = Recordings(agent.name, runner.codec)
+    recordings = Recordings(runner.codec, [agent.name])
     for topic in runner.topics.values():
         for records in topic:
             recordings.take(records)
-    replayed = replay(agent, runner.codec, [[records] for records in runner.topics[str(agent.reads)]], recordings)
+    partitions = [[records] for records in runner.topics[str(agent.reads)]]
+    replayed = replay(
+        agent, runner.codec, partitions, recordings, lambda at: runner.topics[at.topic][at.partition][at.offset]
+    )
     assert replayed.divergences == []
     assert replayed.records > 0
     assert replayed.outputs > 0
