@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autopilot.policies.bundle import PolicyBundle
-from autopilot.schemas.configuration import KINDS, document
+from autopilot.policies.bundle import DOCUMENT_KINDS
+from autopilot.schemas.configuration import document
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.events.people import Document
 from autopilot.schemas.events.telemetry import SeriesKind
@@ -53,9 +53,8 @@ def configuration(data: Recording, interval_s: int) -> list[Document]:
     watched = (Watched("latency.p95", "latency", 0.1), Watched("cpu.usage.rate", "saturation", 0.1))
     end = int(data.times_us[len(data.times_us) // 3])
     plan = Plan("bench", "bench", interval_s * 1000, watched, (0, end))
-    models = {**KINDS, "PolicyBundle": PolicyBundle}
     return [
-        document(models[content["kind"]].model_validate(content).model_dump(mode="json"))
+        document(DOCUMENT_KINDS[content["kind"]].model_validate(content).model_dump(mode="json"))
         for content in documents(data, plan)
     ]
 

@@ -83,7 +83,9 @@ def _moments(axes: Axes, shown: Shown, incident: Incident, window: tuple[int, in
         if label.end_us > window[0] and label.start_us < window[1]:
             start, end = max(label.start_us, window[0]), min(label.end_us, window[1])
             span = (_minutes(start, opened_us), _minutes(end, opened_us))
-            axes.axvspan(*span, color="tab:orange", alpha=0.15, linewidth=0, label="labelled window")
+            own = label.service == incident.service
+            name = "its labelled window" if own else "another's"
+            axes.axvspan(*span, color="tab:orange", alpha=0.35 if own else 0.1, linewidth=0, label=name)
     axes.axvline(0.0, color="tab:red", linewidth=1, label="incident opened")
     for said in incident.actions:
         if said.what == "StepRequested":

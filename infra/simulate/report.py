@@ -13,7 +13,7 @@ from autopilot.streams.simulation.simulation import Simulation
 
 LEVEL = (
     "Level of backtest: closed loop. A declared world model answers the actions; first-order (each recorded decision"
-    " alone) and sequential (the recorded log refolded) are other questions, and `autopilot replay` answers them."
+    " alone) and sequential (the recorded log refolded) are other questions, which a replay answers."
 )
 NO_EFFECTS = (
     "Effects: none (`recorded`). Steps are answered as done, and telemetry goes on as it was recorded: this is what"

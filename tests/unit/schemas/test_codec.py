@@ -10,7 +10,7 @@ import fastavro
 import pytest
 
 from autopilot.schemas.avro_schema import Schema, schema_of
-from autopilot.schemas.codec import HEADER_BYTES, MAX_RECORD_BYTES, Codec
+from autopilot.schemas.codec import HEADER_BYTES, MAX_RECORD_BYTES, Codec, identified
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Envelope, Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError, UnknownSchemaError
@@ -151,3 +151,11 @@ def test_a_record_whose_schema_cannot_be_resolved_is_undecodable() -> None:
 
 def test_a_subject_is_the_records_full_name() -> None:
     assert subject_of(Tick) == "autopilot.events.Tick"
+
+
+def test_bytes_get_their_identity_without_being_encoded_again() -> None:
+    codec = Codec(BundledRegistry())
+    blank = codec.encode(Event(ENVELOPE.model_copy(update={"event_id": ""}), STEP))
+    assert identified(blank, "e" * 36) == codec.encode(Event(ENVELOPE.model_copy(update={"event_id": "e" * 36}), STEP))
+    with pytest.raises(ValueError, match="of an event that has none"):
+        identified(codec.encode(Event(ENVELOPE, STEP)), "f")
