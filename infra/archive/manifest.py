@@ -112,8 +112,9 @@ class ArchivedSchemas:
             raise ArchiveError(f"`{path}` does not hold schemas: {error}") from None
 
     def id_for(self, model: type[Payload]) -> int:
-        """Nothing is written into an archive's own ids."""
-        raise UnknownSchemaError("schema", model.event_type(), "to be read only")
+        """The id under which the archive has the event type, so that a replay makes the same bytes; 0 without one."""
+        named = (number for number, schema in self.schemas.items() if schema["name"] == model.event_type())
+        return next(named, 0)
 
     def schema_for(self, schema_id: int) -> Schema:
         """The schema of an id. Raises `UnknownSchemaError`."""
