@@ -23,7 +23,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 python
 say = @printf '\033[1m==> %s\033[0m\n' '$(1)'
 present = $(strip $(foreach folder,$(1),$(if $(wildcard $(folder)/test_*.py $(folder)/*/test_*.py),$(folder))))
 
-QUICK := $(call present,tests/unit tests/property)
+QUICK := $(call present,tests/unit tests/property tests/replay)
 REAL := $(call present,tests/targets tests/integration)
 CHAOS := $(call present,tests/chaos)
 
