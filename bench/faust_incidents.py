@@ -1,9 +1,10 @@
 """A Faust table of the incidents, folded by the projection's own handlers: `BOOTSTRAP RECORDS`.
 
-Prints records a second and how many rows there are. What the projection does not want is passed by its header, and the
-table is in memory without a changelog: Faust at its fastest, and without the projection's promise after a crash.
+Prints records a second of processor time and how many rows there are. What the projection does not want is passed by
+its header, and the table is in memory: Faust at its fastest, and without the projection's promise after a crash.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -49,19 +50,19 @@ class TableRows:
 @app.agent(log)
 async def fold(stream: faust.StreamT[bytes]) -> None:
     """Folds every record; at the last one it prints and ends."""
-    seen, started, rows = 0, 0.0, TableRows()
+    seen, started, rows = 0, 0.0, TableRows()  # seconds of processor time
     async for event in stream.events():
-        started = started or time.perf_counter()
+        started = started or time.process_time()
         message = event.message
-        if message.headers.get("event-type") in WANTED:
+        if dict(message.headers).get("event-type") in WANTED:
             position = Position(message.topic, message.partition, message.offset)
             recorded = Recorded(position, CODEC.decode(message.value), None, round(message.timestamp * 1000))
             INCIDENTS.apply(rows, recorded)
         seen += 1
         if seen >= RECORDS:
-            print(seen / (time.perf_counter() - started), len(table), flush=True)
-            await app.stop()
-            return
+            # Faust replaces standard output by its log, and its own way out waits for tasks that never end.
+            os.write(1, f"\n{seen / (time.process_time() - started)} {len(table)}\n".encode())
+            os._exit(0)
 
 
 if __name__ == "__main__":
