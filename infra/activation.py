@@ -6,13 +6,12 @@ from autopilot.infra.configuration_files import Finding
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Role
 from autopilot.schemas.contract import Topic
-from autopilot.schemas.envelope import Draft, Event
+from autopilot.schemas.envelope import Event
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ConfigurationActivated, Document
 from autopilot.schemas.identity import digest_of
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.schemas.signing import SigningKey
-from autopilot.streams.publisher import Publisher
 from autopilot.streams.reader import read_raw
 from autopilot.streams.record import EVENT_TYPE
 from autopilot.streams.trust import check_activation
@@ -58,7 +57,9 @@ def check_author(in_force: Configuration, documents: Sequence[Document], author:
     if mine is None or mine.public_key != author.public_key:
         names = ", ".join(p.name for p in judges)
         return [_finding("author", f"`{author.principal}`", f"one whose key is in the signer list: {names}")]
-    needed = {Role.ADMINISTRATOR} if brings_signers or not known else {Role.ADMINISTRATOR, Role.AUTHOR}
+    first_bundles = not in_force.of_kind("PolicyBundle") and any(doc.kind == "PolicyBundle" for doc in documents)
+    administrators_only = brings_signers or first_bundles or not known
+    needed = {Role.ADMINISTRATOR} if administrators_only else {Role.ADMINISTRATOR, Role.AUTHOR}
     if not needed & set(mine.roles):
         roles = " or ".join(sorted(needed))
         return [_finding("author", f"`{mine.name}` with roles {', '.join(mine.roles)}", f"a signer with role {roles}")]
@@ -76,11 +77,6 @@ def changes(in_force: Configuration, documents: Sequence[Document]) -> list[str]
         lines += [f"~ {kind} {name}" for name in sorted(new.keys() & old.keys()) if new[name] != old[name]]
         lines += [f"- {kind} {name}" for name in sorted(old.keys() - new.keys())]
     return lines
-
-
-def activate(publisher: Publisher, event: ConfigurationActivated) -> str:
-    """Broadcasts the activation to every partition of both topics in one transaction, and gives its event id."""
-    return publisher.broadcast(Draft(event, ""))
 
 
 def _finding(name: str, value: str, expected: str) -> Finding:

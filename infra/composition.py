@@ -191,6 +191,32 @@ def api_url(settings: Settings) -> str:
     return f"http://{settings.api_host}:{port}"
 
 
+def _shadow(settings: Settings) -> Runnable:
+    from autopilot.streams.shadow import ShadowHost
+    from autopilot.streams.worker import WorkerOptions
+
+    options = WorkerOptions(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        instance=settings.instance,
+        snapshot_every=settings.snapshot_every,
+    )
+    return ShadowHost(options)
+
+
+def _approval_gateway(settings: Settings) -> Runnable:
+    from autopilot.infra.approval_gateway import ApprovalGateway
+
+    return ApprovalGateway(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        host=settings.gateway_host,
+        port=settings.gateway_port,
+    )
+
+
 BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
     "observer": _observer,
     "planner": _planner,
@@ -205,6 +231,10 @@ BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
 }
 PROCESSES = tuple(BUILDERS)
 AGENTS = PROCESSES[:5]
+OPTIONAL: Mapping[str, Callable[[Settings], Runnable]] = {"shadow": _shadow, "gateway": _approval_gateway}
+"""Processes that `up` does not start: they are run by `autopilot run` where they are wanted."""
+OPTIONAL_AS: Mapping[str, str] = {"shadow": "policy", "gateway": "people"}
+"""Whose credentials they connect with at a secure Kafka."""
 SECRETS: Mapping[str, tuple[str, ...]] = {"effector": ("kafka_password", "supervisord_password")}
 """The secrets that a process is given; a process that is not named here gets `kafka_password` alone."""
 
@@ -225,8 +255,9 @@ def run_process(name: str, settings: Settings, stop: threading.Event) -> None:
     """Puts the process `name` together and runs it until `stop`."""
     from autopilot.infra.telemetry_export import export_telemetry
 
-    settings = as_principal(name, settings)
+    settings = as_principal(OPTIONAL_AS.get(name, name), settings)
     log_json(name, settings.log_level)
-    page = settings.prometheus_port + PROCESSES.index(name) if settings.prometheus_port else 0
+    number = [*PROCESSES, *OPTIONAL].index(name)
+    page = settings.prometheus_port + number if settings.prometheus_port else 0
     export_telemetry(name, settings.instance, endpoint=settings.telemetry_endpoint, prometheus_port=page)
-    BUILDERS[name](settings).run(stop)
+    {**BUILDERS, **OPTIONAL}[name](settings).run(stop)

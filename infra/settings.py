@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     otlp_port: int = _setting(4318, "port that the OTLP receiver listens on", ge=1, le=65_535)
     api_host: str = _setting("127.0.0.1", "address that the query API and its page listen on")
     api_port: int = _setting(0, "port of the query API and its page", ge=0, le=65_535)
+    gateway_host: str = _setting("127.0.0.1", "address that the approval gateway listens on")
+    gateway_port: int = _setting(8_090, "port that the approval gateway listens on", ge=1, le=65_535)
     supervisord_url: str = _setting("", "XML-RPC address of the supervisord that the effector acts on")
     supervisord_username: str = _setting("", "user at that supervisord")
     supervisord_password: SecretStr = _setting(SecretStr(""), "password at that supervisord")

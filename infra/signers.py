@@ -13,7 +13,7 @@ from autopilot.schemas.configuration import Principal, Role, Signers
 ADMINISTRATOR, APPROVER, POLICY, SEALER = "admin", "approver", "policy", "sealer"
 ROLES_OF_NEW: dict[str, list[str]] = {
     ADMINISTRATOR: [Role.ADMINISTRATOR, Role.AUTHOR, Role.OPERATOR],
-    APPROVER: [Role.APPROVER, Role.OPERATOR],
+    APPROVER: [Role.APPROVER, Role.OPERATOR, Role.REVIEWER],
     POLICY: [Role.POLICY],
     SEALER: [Role.SEALER],
 }

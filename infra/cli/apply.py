@@ -1,14 +1,17 @@
 """`autopilot apply`: a folder of YAML documents becomes the configuration in force."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from autopilot.infra.activation import activate, activation, changes, check_author, configuration_in_force
+from autopilot.infra.activation import activation, changes, check_author, configuration_in_force
+from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.output import NO, AsJson, print_json
-from autopilot.infra.composition import publisher_of, registry_of
-from autopilot.infra.configuration_files import Finding, check_together, read_folder
+from autopilot.infra.composition import registry_of
+from autopilot.infra.configuration_files import Finding, Loaded, check_together, read_folder
+from autopilot.infra.governance import broadcast_in_turn, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.infra.signers import ADMINISTRATOR, ensure_first_principals, signers_of
@@ -37,7 +40,8 @@ def apply(
     ensure_first_principals(settings.keys)
     key = load_key(settings.keys, author)
     in_force = configuration_in_force(kafka_config(settings), registry_of(settings))
-    documents, findings = checked(folder, in_force, settings, key)
+    ruling = view_of(cluster_of(settings), 0).state.catalogue.active()
+    documents, findings = checked(folder, in_force, settings, key, ruling)
     planned = changes(in_force, documents)
     event_id = ""
     if not findings and planned and not dry_run:
@@ -51,12 +55,18 @@ def apply(
 
 
 def checked(
-    folder: Path, in_force: Configuration, settings: Settings, key: SigningKey
+    folder: Path, in_force: Configuration, settings: Settings, key: SigningKey, ruling: Sequence[Document] = ()
 ) -> tuple[list[Document], list[Finding]]:
-    """The documents of `folder` for the log, and everything that stands in their way."""
+    """The documents of `folder` for the log, and everything that stands in their way.
+
+    Bundles that rule already (`ruling`) are left out; others are findings once the log has had its first ones.
+    """
     loaded, findings = read_folder(folder)
     findings += check_together(loaded, in_force, settings.partitions)
     documents = [item.document() for item in loaded]
+    if in_force.of_kind("PolicyBundle"):
+        findings += bundle_findings(loaded, ruling)
+        documents = [doc for doc in documents if doc.kind != "PolicyBundle"]
     if not in_force.signers() and not any(item.kind == "Signers" for item in loaded):
         signers = signers_of(settings.keys, administrator=key.principal)
         documents.append(document(signers.model_dump(mode="json")))
@@ -65,12 +75,19 @@ def checked(
     return documents, findings
 
 
+def bundle_findings(loaded: Sequence[Loaded], ruling: Sequence[Document]) -> list[Finding]:
+    """The bundles of a folder that do not rule: they change through their life cycle, not by `apply`."""
+    known = {(doc.name, doc.digest) for doc in ruling}
+    expected = "a bundle that rules: put it through `autopilot policy submit`, `review`, `shadow start` and `activate`"
+    return [
+        item.finding(["name"], item.name, expected)
+        for item in loaded
+        if item.kind == "PolicyBundle" and (item.name, item.document().digest) not in known
+    ]
+
+
 def _activate(settings: Settings, key: SigningKey, documents: list[Document], comment: str) -> str:
-    publisher = publisher_of(settings, key.principal, key)
-    try:
-        return activate(publisher, activation(documents, key.principal, comment))
-    finally:
-        publisher.close()
+    return broadcast_in_turn(cluster_of(settings), key, activation(documents, key.principal, comment))
 
 
 def _print(findings: list[Finding], planned: list[str], event_id: str) -> None:

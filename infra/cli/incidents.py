@@ -17,8 +17,9 @@ from autopilot.streams.reader import read
 
 
 def log_of(settings: Settings) -> Iterable[Recorded[Payload]]:
-    """Every event of the log, each partition in order."""
-    return read(kafka_config(settings), registry_of(settings), str(Topic.LOG))
+    """Every event of this run on the log, each partition in order: what shadows would have said is left out."""
+    events = read(kafka_config(settings), registry_of(settings), str(Topic.LOG))
+    return (recorded for recorded in events if recorded.envelope.run == settings.run)
 
 
 def incidents(

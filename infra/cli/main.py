@@ -13,6 +13,7 @@ from autopilot.infra.cli import (
     archive,
     audit,
     dead_letters,
+    governance,
     incidents,
     keys,
     lifecycle,
@@ -70,6 +71,8 @@ for command in (
     people.reject,
     people.halt,
     people.resume,
+    governance.budgets,
+    governance.break_glass,
     rebuild.rebuild,
     rebuild.projections,
     simulate.simulate,
@@ -81,7 +84,18 @@ app.command("replay")(replay.replay_command)
 app.add_typer(audit.app, name="audit")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
+for governed in (
+    governance.submit,
+    governance.review,
+    governance.activate,
+    governance.rollback,
+    governance.retire,
+):
+    policy.app.command()(governed)
+policy.app.command(name="list")(governance.list_bundles)
+policy.app.add_typer(governance.shadows, name="shadow")
 app.add_typer(policy.app, name="policy")
+app.add_typer(governance.autonomies, name="autonomy")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(security.app, name="security")
 

@@ -3,11 +3,15 @@
 import time
 from typing import Annotated
 
+import httpx
 import typer
 
+from autopilot.infra.approval_gateway import PATH, signed_body
+from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.incidents import log_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
 from autopilot.infra.composition import publisher_of, registry_of
+from autopilot.infra.governance import broadcast_in_turn
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.projections.approvals import PendingApproval, pending_approvals
@@ -16,10 +20,12 @@ from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, Halt, Resume
 from autopilot.schemas.events.policy import ApprovalRefused, PlanAuthorized, PlanDenied
+from autopilot.schemas.signing import SigningKey
 from autopilot.streams.reader import read
 
 ApprovalId = Annotated[str, typer.Argument(help="Id of the request, or the beginning of one.", metavar="APPROVAL_ID")]
 Comment = Annotated[str, typer.Option(help="Why.")]
+Gateway = Annotated[str, typer.Option(help="Address of an approval gateway, to send the signed answer there.")]
 WaitS = Annotated[float, typer.Option("--wait", help="Seconds to wait for the policy's answer.", min=0)]
 OfDomain = Annotated[str, typer.Option("--domain", help="Only this domain; everything without it.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why.")]
@@ -55,7 +61,9 @@ def approvals(as_json: AsJson = False) -> None:
     )
 
 
-def approve(approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10) -> None:
+def approve(
+    approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10, gateway: Gateway = ""
+) -> None:
     """Approve a plan, as it was shown: the approval is bound to the plan's hash and to the facts of the request.
 
     Exit code 1 when the policy refuses the approval or denies the plan.
@@ -71,10 +79,12 @@ def approve(approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wa
         approver=person,
         comment=comment,
     )
-    _answer(request, granted, person, wait_s)
+    _answer(request, granted, person, wait_s, gateway)
 
 
-def reject(approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10) -> None:
+def reject(
+    approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10, gateway: Gateway = ""
+) -> None:
     """Refuse a plan that waits for approval.
 
     Example: autopilot reject apr-3f0a9c2b71d4e6a8 --as approver --comment "release is a hotfix"
@@ -88,7 +98,7 @@ def reject(approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wai
         approver=person,
         comment=comment,
     )
-    _answer(request, rejected, person, wait_s)
+    _answer(request, rejected, person, wait_s, gateway)
 
 
 def halt(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
@@ -118,15 +128,12 @@ def _request(prefix: str) -> PendingApproval:
     return matching[0]
 
 
-def _answer(request: PendingApproval, payload: Payload, person: str, wait_s: float) -> None:
+def _answer(
+    request: PendingApproval, payload: ApprovalGranted | ApprovalRejected, person: str, wait_s: float, gateway: str
+) -> None:
     settings = Settings()
-    publisher = publisher_of(settings, person, load_key(settings.keys, person))
-    try:
-        draft = Draft(payload, request.domain, request.service, request.incident_id)
-        event_id = publisher.publish(draft, request.position.partition)
-        publisher.flush()
-    finally:
-        publisher.close()
+    key = load_key(settings.keys, person)
+    event_id = _post(gateway, request, payload, key) if gateway else _publish(settings, request, payload, key)
     typer.echo(f"recorded: event {event_id}")
     answer = _policy_answer(settings, request, event_id, wait_s)
     if answer is not None:
@@ -134,6 +141,29 @@ def _answer(request: PendingApproval, payload: Payload, person: str, wait_s: flo
     granted = isinstance(payload, ApprovalGranted)
     if isinstance(answer, ApprovalRefused) or (granted and isinstance(answer, PlanDenied)):
         raise typer.Exit(NO)
+
+
+def _publish(settings: Settings, request: PendingApproval, payload: Payload, key: SigningKey) -> str:
+    publisher = publisher_of(settings, key.principal, key)
+    try:
+        draft = Draft(payload, request.domain, request.service, request.incident_id)
+        event_id = publisher.publish(draft, request.position.partition)
+        publisher.flush()
+    finally:
+        publisher.close()
+    return event_id
+
+
+def _post(gateway: str, request: PendingApproval, payload: ApprovalGranted | ApprovalRejected, key: SigningKey) -> str:
+    body = signed_body(key, payload, request.domain, request.service, request.incident_id, time.time_ns() // 1_000)
+    try:
+        response = httpx.post(gateway.rstrip("/") + PATH, json=body, timeout=30)
+        told = response.json()
+    except (httpx.HTTPError, ValueError) as error:
+        refuse(f"the gateway at {gateway} does not answer as one: {error}")
+    if response.status_code != httpx.codes.ACCEPTED:
+        refuse(f"the gateway refuses it: {told.get('error', response.status_code)}", NO)
+    return str(told["event_id"])
 
 
 def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, wait_s: float) -> Payload | None:
@@ -163,11 +193,7 @@ def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, 
 
 def _broadcast(payload: Payload, person: str) -> None:
     settings = Settings()
-    publisher = publisher_of(settings, person, load_key(settings.keys, person))
-    try:
-        publisher.broadcast(Draft(payload, ""))
-    finally:
-        publisher.close()
+    broadcast_in_turn(cluster_of(settings), load_key(settings.keys, person), payload)
 
 
 def _summary(p: PendingApproval) -> dict[str, object]:
