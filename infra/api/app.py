@@ -68,14 +68,15 @@ def create_app(source: Source) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(_views(source))
+    app.include_router(_incidents(source))
+    app.include_router(_governance(source))
     app.include_router(_feeds(source))
     app.include_router(_page())
     return app
 
 
-def _views(source: Source) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["views"])
+def _incidents(source: Source) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["incidents"])
     views = source.views
 
     @router.get("/incidents")
@@ -111,6 +112,13 @@ def _views(source: Source) -> APIRouter:
         """Services with telemetry quality, open signals and incidents, and targets as last observed."""
         content = views["services"].content()
         return answers.Services(as_of=content.as_of, services=[ServiceRow.model_validate(row) for row in content.rows])
+
+    return router
+
+
+def _governance(source: Source) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["governance"])
+    views = source.views
 
     @router.get("/approvals")
     def approvals() -> answers.Approvals:
