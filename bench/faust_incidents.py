@@ -22,7 +22,7 @@ CODEC = Codec(BundledRegistry())
 WANTED = {model.event_type().encode() for model in INCIDENTS.handles}
 
 app = faust.App(
-    "bench-faust-incidents",
+    f"bench-faust-incidents-{os.getpid()}",
     broker=f"kafka://{BOOTSTRAP}",
     datadir=tempfile.mkdtemp(),
     consumer_auto_offset_reset="earliest",
