@@ -41,7 +41,7 @@ class BundleFile:
     """A bundle with its source text, so that what is found later can point into it."""
 
     compiled: CompiledBundle
-    source: "_Source"
+    source: "YamlText"
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -55,11 +55,11 @@ class BundleFile:
 
 def parse_bundle(text: str, file: str, engine: PolicyEngine = ENGINE) -> BundleFile:
     """The bundle that a YAML text holds, compiled. `file` is its name in errors. Raises `BundleError`."""
-    source = _Source(text, file)
+    source = YamlText(text, file, "begin with `kind: PolicyBundle`")
     try:
         bundle = PolicyBundle.model_validate(source.data)
     except ValidationError as error:
-        problems = [source.problem(_place(detail), _advice(detail)) for detail in error.errors()]
+        problems = [source.found(detail, PolicyBundle) for detail in error.errors()]
         raise BundleError(sorted(problems, key=lambda problem: (problem.line, problem.column))) from None
     try:
         return BundleFile(compiled(bundle, engine), source)
@@ -68,10 +68,10 @@ def parse_bundle(text: str, file: str, engine: PolicyEngine = ENGINE) -> BundleF
         raise BundleError([source.within(("rules", error.index, "when"), error, message)]) from None
 
 
-class _Source:
+class YamlText:
     """A YAML text as plain data, and where in the text each part stands."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, beginning: str) -> None:
         self.file = file
         self._lines = text.splitlines()
         try:
@@ -83,10 +83,15 @@ class _Source:
             place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             raise BundleError([Problem(file, *place, f"not YAML: {error.problem}")]) from None
         if not isinstance(root, yaml.MappingNode):
-            raise BundleError([Problem(file, 1, 1, "not a mapping: begin with `kind: PolicyBundle`")])
+            raise BundleError([Problem(file, 1, 1, f"not a mapping: {beginning}")])
         self._root = root
 
+    def found(self, detail: ErrorDetails, model: type[BaseModel]) -> Problem:
+        """What `model` finds wrong, with what to write instead."""
+        return self.problem(_place(detail), _advice(detail, model))
+
     def problem(self, loc: Sequence[str | int], message: str) -> Problem:
+        """A problem at the place that `loc` leads to."""
         mark = self._node(loc).start_mark
         return Problem(self.file, mark.line + 1, mark.column + 1, message)
 
@@ -138,11 +143,11 @@ def _place(detail: ErrorDetails) -> list[str | int]:
     return [step for step in loc if isinstance(step, int) or not step.startswith(("bool", "int", "constrained"))]
 
 
-def _advice(detail: ErrorDetails) -> str:
+def _advice(detail: ErrorDetails, model: type[BaseModel]) -> str:
     where = ".".join(str(step) for step in _place(detail)) or "bundle"
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
-        return f"unknown field `{detail['loc'][-1]}`: {_nearest_field(detail['loc'])}"
+        return f"unknown field `{detail['loc'][-1]}`: {_nearest_field(detail['loc'], model)}"
     if kind == "missing":
         return f"`{where}` is missing: write it"
     if kind in ("enum", "literal_error"):
@@ -153,8 +158,8 @@ def _advice(detail: ErrorDetails) -> str:
     return f"`{where}` is {value!r}: {message}" if isinstance(value, str | int) else f"`{where}`: {message}"
 
 
-def _nearest_field(loc: Sequence[str | int]) -> str:
-    fields = _fields(PolicyBundle, loc[:-1])
+def _nearest_field(loc: Sequence[str | int], model: type[BaseModel]) -> str:
+    fields = _fields(model, loc[:-1])
     near = get_close_matches(str(loc[-1]), fields, n=1)
     return f"write `{near[0]}`" if near else f"the fields here are {', '.join(fields)}"
 

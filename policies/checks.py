@@ -145,7 +145,8 @@ def run_tests(ready: CompiledBundle, more: Sequence[Case] = ()) -> TestReport:
     held = {rule.id: 0 for rule in bundle.rules}
     fact_sets = [FactSet.of({**BASELINE, **case.facts}) for case in cases]
     for case, facts in zip(cases, fact_sets, strict=True):
-        results.append(_result(case, PolicySet((ready,)).judge(facts)))
+        verdict = PolicySet((ready,)).judge(facts)
+        results.append(CaseResult(case, verdict, failures_of(case, verdict)))
         for rule, answer in zip(bundle.rules, ready.answers(facts.values), strict=True):
             held[rule.id] += answer is True
     coverage = tuple(Coverage(rule, count, len(cases) - count) for rule, count in held.items())
@@ -153,14 +154,15 @@ def run_tests(ready: CompiledBundle, more: Sequence[Case] = ()) -> TestReport:
     return TestReport(tuple(results), coverage, tuple(branches))
 
 
-def _result(case: Case, verdict: Verdict) -> CaseResult:
+def failures_of(case: Case, verdict: Verdict) -> tuple[str, ...]:
+    """What of a verdict a case did not expect; empty when it passed."""
     expect = case.expect
     failures: list[str] = []
     if verdict.ruling is not expect.verdict:
         failures.append(f"verdict is {verdict.ruling}, expected {expect.verdict}: {verdict.reason}")
     failures += _differs("rules", expect.rules, verdict.decisive)
     failures += _differs("obligations", expect.obligations, [each.name for each in verdict.obligations])
-    return CaseResult(case, verdict, tuple(failures))
+    return tuple(failures)
 
 
 def _differs(what: str, expected: Sequence[str] | None, seen: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ class Difference:
     reason: str
     """What the deciding rules say on the first of the rows."""
     facts: tuple[tuple[str, Value], ...]
-    """The first row's facts that the rules look at."""
+    """The first row's facts that the rules look at, where they are not as in the baseline."""
 
     @property
     def flips(self) -> bool:
@@ -79,7 +79,8 @@ def _grouped(old: PolicySet, new: PolicySet, table: FactTable, rows: NDArray[np.
         if same(before, after):
             continue
         rules, reason = responsible(before, after)
-        found = groups.setdefault((before.ruling, after.ruling, rules), ([], reason, values))
+        special = {name: value for name, value in values.items() if value != BASELINE[name]}
+        found = groups.setdefault((before.ruling, after.ruling, rules), ([], reason, special))
         found[0].extend(rows[which == index].tolist())
     order = sorted(groups.items(), key=lambda item: (-len(item[1][0]), item[0]))
     return [
@@ -101,10 +102,12 @@ def responsible(before: Verdict, after: Verdict) -> tuple[tuple[str, ...], str]:
     Where only obligations differ, the rules that hold on one side alone.
     """
     if before.ruling is after.ruling:
-        sides = [{outcome.rule: outcome.message for outcome in verdict.fired} for verdict in (before, after)]
-        apart = [name for name in {**sides[0], **sides[1]} if (name in sides[0]) != (name in sides[1])]
-        apart = apart or [outcome.rule for outcome in after.fired if outcome.effect == "obligate"]
-        return tuple(sorted(apart)), "; ".join(f"{name}: {(sides[0] | sides[1])[name]}" for name in sorted(apart))
+        one, other = (
+            {outcome.rule: outcome.message for outcome in verdict.fired if outcome.effect == "obligate"}
+            for verdict in (before, after)
+        )
+        apart = sorted(one.keys() ^ other.keys()) or sorted(one)
+        return tuple(apart), "; ".join(f"{name}: {(one | other)[name]}" for name in apart)
     stricter = max((before, after), key=lambda verdict: _STRICTNESS.index(verdict.ruling))
     return tuple(sorted(stricter.decisive)), stricter.reason
 

@@ -18,10 +18,10 @@ from autopilot.policies.bundle import Case, PolicyBundle, Rule
 from autopilot.policies.bundle_file import parse_bundle
 from autopilot.policies.cel_engine import ConditionError
 from autopilot.policies.cel_syntax import ARITHMETIC, Node, OutsideError, parsed
-from autopilot.policies.checks import run_tests
-from autopilot.policies.engine import ENGINE, PolicySet, compiled
+from autopilot.policies.checks import failures_of
+from autopilot.policies.engine import ENGINE, CompiledBundle, PolicySet, compiled
 from autopilot.policies.fact_sets import generated
-from autopilot.policies.facts import FACTS, SPECS
+from autopilot.policies.facts import BASELINE, FACTS, SPECS, FactSet
 
 GOAL_BP: Final = 9_500
 _FACT_SETS: Final = 4_000
@@ -66,18 +66,22 @@ class MutationReport:
 
 
 def mutants(bundle: PolicyBundle) -> list[Mutant]:
-    """Every mutant of a bundle that loads and compiles, each once, in the order of the bundle."""
-    params = list(_of_params(bundle))
-    rules = [m for index in range(len(bundle.rules)) for m in _of_rule(bundle, index)]
-    unique = {m.bundle.source: m for m in [*params, *rules] if m.bundle.source != bundle.source}
-    return [m for m in unique.values() if _compiles(m.bundle)]
+    """Every mutant of a bundle, each once, in the order of the bundle. Some may not compile."""
+    rules = [mutant for index in range(len(bundle.rules)) for mutant in _of_rule(bundle, index)]
+    unique = {mutant.bundle.source: mutant for mutant in [*_of_params(bundle), *rules]}
+    unique.pop(bundle.source, None)
+    return list(unique.values())
 
 
 def mutation_run(bundle: PolicyBundle, more: Sequence[Case] = ()) -> MutationReport:
-    """Runs the bundle's tests, and `more` cases, on every mutant."""
+    """Runs the bundle's tests, and `more` cases, on every mutant that compiles."""
+    cases = [*bundle.tests, *more]
     caught, survivors, alike = 0, list[Mutant](), list[Mutant]()
     for mutant in mutants(bundle):
-        if not run_tests(compiled(mutant.bundle, ENGINE), more).passed:
+        ready = _ready(mutant.bundle)
+        if ready is None:
+            continue
+        if noticed(ready, cases):
             caught += 1
         elif _alike(bundle, mutant.bundle):
             alike.append(mutant)
@@ -86,19 +90,24 @@ def mutation_run(bundle: PolicyBundle, more: Sequence[Case] = ()) -> MutationRep
     return MutationReport(bundle.title, caught, tuple(survivors), tuple(alike))
 
 
+def noticed(ready: CompiledBundle, cases: Sequence[Case]) -> bool:
+    """Whether some case fails."""
+    policies = PolicySet((ready,))
+    return any(failures_of(case, policies.judge(FactSet.of({**BASELINE, **case.facts}))) for case in cases)
+
+
+def _ready(bundle: PolicyBundle) -> CompiledBundle | None:
+    try:
+        return compiled(bundle, ENGINE)
+    except ConditionError:
+        return None
+
+
 def _alike(bundle: PolicyBundle, other: PolicyBundle) -> bool:
     """Whether two bundles rule alike, with the same obligations, on fact sets made for both."""
     judge = BulkJudge(generated([bundle, other], _FACT_SETS))
     one, two = (PolicySet((compiled(each, ENGINE),)) for each in (bundle, other))
     return not len(judge.differing(one, two))
-
-
-def _compiles(bundle: PolicyBundle) -> bool:
-    try:
-        compiled(bundle, ENGINE)
-    except ConditionError:
-        return False
-    return True
 
 
 # -- changes ----------------------------------------------------------------------------------------------------------
