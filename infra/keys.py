@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from autopilot.schemas.signing import SigningKey
+from autopilot.schemas.signing import SigningKey, key_id
 
 _PRIVATE_MODE = 0o600
 _FOLDER_MODE = 0o700
@@ -47,6 +47,32 @@ def load_key(folder: Path, principal: str) -> SigningKey:
     if mode & 0o077:
         raise KeyFileError(f"{path}: others may read it (mode {mode:04o}); set its mode to 0600 and change the key")
     return SigningKey.from_bytes(principal, _raw(path, text))
+
+
+def new_key_beside(folder: Path, principal: str) -> SigningKey:
+    """A new key for a principal, on disk as `NAME.next` and not yet in use. Raises `KeyFileError`.
+
+    One that is there already, left by a rotation that did not come to its end, is taken up again.
+    """
+    path = _next_path(folder, principal)
+    if not path.exists():
+        _write_private(path, SigningKey.generate(principal).private.private_bytes_raw())
+    return SigningKey.from_bytes(principal, _raw(path, path.read_text(encoding="ascii")))
+
+
+def take_over(folder: Path, principal: str) -> Path:
+    """Puts the key beside into use, and gives where the old one is kept. Raises `KeyFileError`."""
+    old = load_key(folder, principal)
+    kept = folder / f"{principal}.{key_id(old.public_key)}.old"
+    if not kept.exists():
+        os.link(_private_path(folder, principal), kept)
+    os.replace(_next_path(folder, principal), _private_path(folder, principal))
+    _write_public(folder / f"{principal}.pub", load_key(folder, principal).public_key)
+    return kept
+
+
+def _next_path(folder: Path, principal: str) -> Path:
+    return _checked(folder, principal, ".next")
 
 
 def public_key_of(folder: Path, principal: str) -> str:

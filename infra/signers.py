@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 
 from autopilot.infra.keys import ensure_key, public_key_of
-from autopilot.schemas.configuration import Principal, Role, Signers
+from autopilot.schemas.configuration import Configuration, Principal, Role, Signers, document
+from autopilot.schemas.events.people import Document
 
 ADMINISTRATOR, APPROVER, POLICY, SEALER = "admin", "approver", "policy", "sealer"
 ROLES_OF_NEW: dict[str, list[str]] = {
@@ -52,6 +53,27 @@ def signers_of(folder: Path, administrator: str = "") -> Signers:
         for p in principals(folder)
     ]
     return Signers(name="local", signers=everyone)
+
+
+def rotated(in_force: Configuration, name: str, public_key: str, *, keep_old: bool) -> list[Document] | None:
+    """The signer list in force with a new key for a principal; None when it has no such principal."""
+    known = [signer for signer in in_force.signers() if signer.name == name]
+    if not known:
+        return None
+    changed = []
+    for doc in in_force.of_kind("Signers"):
+        written = Signers.model_validate_json(doc.content)
+        signers = [new for old in written.signers for new in _with_key(old, name, public_key, keep_old=keep_old)]
+        unique = {(each.name, each.public_key): each for each in signers}
+        changed.append(document(written.model_copy(update={"signers": list(unique.values())}).model_dump(mode="json")))
+    return changed
+
+
+def _with_key(old: Principal, name: str, public_key: str, *, keep_old: bool) -> list[Principal]:
+    if old.name != name:
+        return [old]
+    fresh = old.model_copy(update={"public_key": public_key})
+    return [fresh, old] if keep_old else [fresh]
 
 
 def _chosen_roles(folder: Path) -> dict[str, list[str]]:

@@ -5,9 +5,13 @@ from typing import Annotated
 import typer
 import yaml
 
-from autopilot.infra.cli.output import AsJson, print_json, print_table
+from autopilot.infra.activation import activation, check_author, configuration_in_force
+from autopilot.infra.cli.governance import cluster_of
+from autopilot.infra.cli.output import NO, AsJson, AsPerson, print_json, print_table, refuse
+from autopilot.infra.governance import broadcast_in_turn
+from autopilot.infra.keys import load_key, new_key_beside, take_over
 from autopilot.infra.settings import Settings
-from autopilot.infra.signers import DEFAULT_ROLES, add_principal, principals, signers_of
+from autopilot.infra.signers import ADMINISTRATOR, DEFAULT_ROLES, add_principal, principals, rotated, signers_of
 from autopilot.schemas.signing import key_id
 
 app = typer.Typer(help="Keys of this home, and the signer list that they make.", no_args_is_help=True)
@@ -41,6 +45,37 @@ def new(
     """
     made = add_principal(Settings().keys, name, role)
     typer.echo(f"{made.name}: key {key_id(made.public_key)}, roles {', '.join(made.roles)}")
+
+
+@app.command()
+def rotate(
+    name: Annotated[str, typer.Argument(help="Whose key.")],
+    administrator: AsPerson = ADMINISTRATOR,
+    keep_old: Annotated[
+        bool, typer.Option("--keep-old", help="Let the old key count as well, until a rotation without it.")
+    ] = False,
+) -> None:
+    """Give a principal a new key: a signer list with it, signed by an administrator, then the key on this disk.
+
+    What the old key signed stays valid where it stands, since a signature is checked with the keys in force at its
+    offset. Restart a process whose key it is; with `--keep-old` nothing that it signs meanwhile is lost.
+    Examples: autopilot keys rotate ada --as admin; autopilot keys rotate policy --as admin --keep-old
+    """
+    settings = Settings()
+    cluster = cluster_of(settings)
+    in_force = configuration_in_force(cluster.kafka, cluster.registry)
+    fresh = new_key_beside(settings.keys, name)
+    changed = rotated(in_force, name, fresh.public_key, keep_old=keep_old)
+    if changed is None:
+        refuse(f"`{name}` is not in the signer list in force; `autopilot keys list` shows whose keys are here", NO)
+    if not any(signer.public_key == fresh.public_key for signer in in_force.signers()):
+        key = load_key(settings.keys, administrator)
+        findings = check_author(in_force, changed, key)
+        if findings:
+            refuse(str(findings[0]), NO)
+        broadcast_in_turn(cluster, key, activation(changed, administrator, f"new key of {name}"))
+    kept = take_over(settings.keys, name)
+    typer.echo(f"{name}: key {key_id(fresh.public_key)} is in force; the old one is kept as {kept.name}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Approvals: asked for with a preview, bound to plan and facts, counted once, and judged again when they are given."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from policy_bundles import PERMIT, approval, bundle, rule
 from policy_world import ASKS, GOOD, asked, granted, halt, in_force, plan, preview, rejected, resume, signal
 from scenario import START_US, Said
 
-from autopilot.policies.bundle import Ruling
+from autopilot.policies.bundle import PolicyBundle, Ruling
 from autopilot.policies.engine import recompute
 from autopilot.schemas.events.effector import Change
 from autopilot.schemas.events.observer import SignalKind, TelemetryQualityChanged
@@ -20,6 +21,7 @@ from autopilot.schemas.events.policy import (
     PlanDenied,
     PreviewRequested,
 )
+from autopilot.schemas.plan_hash import plan_hash
 
 TWO = bundle(PERMIT, approval("ask", "true", needed=2))
 WITHDRAWN = PlanWithdrawn(plan_id="plan", incident_id="inc", reason="recovered")
@@ -213,3 +215,72 @@ def test_an_answer_in_the_log_of_another_domain_is_refused_there() -> None:
     (draft,) = elsewhere.when(Said(answer.payload, domain="other", service="", signed_by="bob")).drafts()
     assert isinstance(draft.payload, ApprovalRefused)
     assert (draft.domain, draft.payload.incident_id) == ("other", "")
+
+
+# -- tolerances, and steps one by one ----------------------------------------------------------------------------------
+
+
+def bound(**parameters: str) -> PolicyBundle:
+    """A bundle that asks for one approval with further parameters."""
+    stated = {"group": "approver", "needed": 1, "expires_ms": 600_000, **parameters}
+    return bundle(PERMIT, rule("ask", "obligate", "true", obligation={"name": "approval", "parameters": stated}))
+
+
+def test_a_bound_fact_that_stays_within_its_tolerance_changes_nothing() -> None:
+    scenario, request = asked(bound(tolerances="telemetry_freshness_bp:500, breaker_open:0"))
+    assert request.tolerances == {"breaker_open": 0, "telemetry_freshness_bp": 500}
+    near = GOOD.model_copy(update={"freshness_bp": 9_500})
+    scenario.events(TelemetryQualityChanged(quality=near, previous=GOOD, worst_series="", reason="r"))
+    scenario.when(granted(request)).then(PlanAuthorized)
+
+
+def test_an_approval_is_void_when_a_bound_fact_left_its_tolerance_although_the_verdict_is_the_same() -> None:
+    scenario, request = asked(bound(tolerances="telemetry_freshness_bp:500"))
+    far = GOOD.model_copy(update={"freshness_bp": 9_499})
+    scenario.events(TelemetryQualityChanged(quality=far, previous=GOOD, worst_series="", reason="r"))
+    denied = scenario.when(granted(request)).then(PlanDenied).only(PlanDenied)
+    assert denied.reason == (
+        "the evidence moved since it was shown:"
+        " `telemetry_freshness_bp` was 10000 when it was asked for, is 9499, and may move by 500"
+    )
+
+
+def test_the_first_of_two_approvals_is_void_already_when_the_facts_deny() -> None:
+    scenario, request = asked(bundle(PERMIT, rule("lost", "deny", "telemetry_lost"), approval("ask", "true", needed=2)))
+    scenario.events(signal("gone", SignalKind.TELEMETRY_LOST))
+    scenario.when(granted(request)).then(PlanDenied)
+
+
+def test_steps_are_approved_one_by_one_and_each_request_shows_its_own_changes() -> None:
+    action = plan().steps[0].action
+    steps = [plan().steps[0], plan().steps[0].model_copy(update={"step_id": "2", "action": action})]
+    whole = plan(steps=steps, plan_hash=plan_hash(steps, plan().verification))
+    changes = [Change(step_id=s, field="release", before="a", after=f"b{s}") for s in ("1", "2")]
+    shown = preview(changes).model_copy(update={"plan_hash": whole.plan_hash})
+    scenario = in_force(bound(per="step")).events(whole).when(shown).then(ApprovalRequested, ApprovalRequested)
+    one, two = (d.payload for d in scenario.drafts() if isinstance(d.payload, ApprovalRequested))
+    assert isinstance(one, ApprovalRequested)
+    assert isinstance(two, ApprovalRequested)
+    assert (one.step_id, two.step_id) == ("1", "2")
+    assert "b1" in one.summary
+    assert "b2" not in one.summary
+    scenario.when(granted(one)).then_nothing()
+    assert scenario.when(granted(one)).only(ApprovalRefused).reason == "`bob` has approved already"
+    authorized = scenario.when(granted(two)).then(PlanAuthorized).only(PlanAuthorized)
+    assert [(use.approver, use.step_id) for use in authorized.approvals] == [("bob", "1"), ("bob", "2")]
+
+
+def test_the_rejection_of_one_step_denies_the_plan() -> None:
+    scenario, request = asked(bound(per="step"))
+    assert request.step_id == "1"
+    scenario.when(rejected(request)).then(PlanDenied)
+
+
+def test_whoever_proposed_the_plan_cannot_approve_it() -> None:
+    scenario = in_force(ASKS)
+    scenario.state.now_us = START_US
+    scenario.events(plan(risk=RiskClass.HIGH)).when(preview())
+    request = scenario.only(ApprovalRequested)
+    holding = scenario.state.holdings["plan"]
+    scenario.state.holdings["plan"] = replace(holding, proposer="bob")
+    assert "cannot approve one" in scenario.when(granted(request)).only(ApprovalRefused).reason
