@@ -27,7 +27,7 @@ QUICK := $(call present,tests/unit tests/property tests/replay)
 REAL := $(call present,tests/targets tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: test-browser help setup demo simulate up down check test test-quick test-real chaos bench format generate lock clean
+.PHONY: test-browser help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -80,6 +80,10 @@ test-real: $(READY) ## Tests on a real Kafka and real targets
 chaos: $(READY) ## Tests that kill processes while incidents flow
 	$(call say,chaos: $(CHAOS))
 	@$(if $(CHAOS),$(BIN)/pytest -s $(CHAOS),echo 'none in this version')
+
+chaos-long: $(READY) ## The same for a long time: 2,000 incidents, 60 kills, two restarts of the broker
+	$(call say,chaos: 2,000 incidents - 60 kills - 2 broker restarts)
+	@CHAOS_INCIDENTS=2000 CHAOS_KILLS=60 CHAOS_BROKER_RESTARTS=2 $(BIN)/pytest -s tests/chaos
 
 test-browser: $(READY) ## Tests of the web page in a real Chromium (Debian: installed by apt where it may be)
 	$(call say,the page in a browser)

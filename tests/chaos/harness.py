@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import FileFleet
 from loop import ADMINISTRATOR, bundle, fleet_documents, signers, telemetry
 from processes import AGENTS, MORTALS, PARTITIONS
 
+from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
@@ -22,8 +24,10 @@ from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.publisher import Publisher
 from autopilot.streams.reader import read
 
+EVERYTHING = (*MORTALS, "clock")
 PROGRAM = Path(__file__).with_name("processes.py")
 REGISTRY = BundledRegistry()
+BROKER = "broker"
 
 
 class Platform:
@@ -45,7 +49,7 @@ class Platform:
 
     def start_all(self) -> None:
         """Starts everything."""
-        for name in (*AGENTS, "effector", "clock"):
+        for name in EVERYTHING:
             self.start(name)
 
     def kill(self, name: str) -> None:
@@ -65,12 +69,15 @@ class Platform:
 
     def stop(self) -> None:
         """Ends everything gracefully, the clock first; kills what does not end."""
-        for name in ("clock", *AGENTS, "effector"):
-            if name in self._processes:
-                self._processes[name].send_signal(signal.SIGTERM)
-        for process in self._processes.values():
+        for names in (("clock",), (*AGENTS, "effector"), ("projector", "sealer")):
+            self._stop([self._processes[name] for name in names if name in self._processes])
+
+    def _stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
             try:
-                process.wait(30)
+                process.wait(40)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -143,35 +150,61 @@ class Tally:
                 self.closed[payload.incident_id] = payload.resolution
 
 
-def run_incidents(
-    world: World, platform: Platform, tally: Tally, *, incidents: int, kills: int, seed: int, deadline_s: float
-) -> None:
-    """Breaks services until `incidents` were opened and closed, killing a process every so often; then waits.
+@dataclass(frozen=True)
+class Plan:
+    """How hard a run is. `seed` decides which services break and who is killed when."""
+
+    incidents: int
+    kills: int
+    broker_restarts: int
+    seed: int
+
+    @property
+    def deadline_s(self) -> float:
+        """When a run has taken too long."""
+        return 300 + 2 * self.incidents
+
+
+def run_incidents(world: World, platform: Platform, tally: Tally, broker: EmbeddedKafka, plan: Plan) -> None:
+    """Breaks services until enough incidents were opened and closed, killing a process every so often; then waits.
 
     Raises `TimeoutError` when the incidents are not all closed by the deadline.
     """
-    dice = random.Random(seed)
-    victims = _victims(dice, kills)
+    dice = random.Random(plan.seed)
+    victims = _victims(dice, plan)
     started, broken = time.monotonic(), 0
     next_kill = started + 6
-    while len(tally.closed) < incidents or victims:
-        if time.monotonic() - started > deadline_s:
-            raise TimeoutError(f"{len(tally.closed)} of {incidents} incidents closed, {len(victims)} kills left")
+    while len(tally.closed) < plan.incidents or victims:
+        if time.monotonic() - started > plan.deadline_s:
+            raise TimeoutError(f"{len(tally.closed)} of {plan.incidents} incidents closed, {len(victims)} kills left")
         tally.update()
         busy = {service for incident, service in tally.opened.items() if incident not in tally.closed}
-        broken += _break_some(world.fleet, dice, busy, incidents - broken)
+        broken += _break_some(world.fleet, dice, busy, plan.incidents - broken)
         if victims and time.monotonic() >= next_kill:
-            platform.kill(victims.pop())
+            _strike(victims.pop(), platform, broker)
             next_kill = time.monotonic() + dice.uniform(3, 6)
         platform.revive()
         _progress(started, broken, tally, platform)
         time.sleep(1.0)
 
 
-def _victims(dice: random.Random, kills: int) -> list[str]:
-    rounds = -(-kills // len(MORTALS))
-    victims = [name for _ in range(rounds) for name in dice.sample(MORTALS, len(MORTALS))]
-    return victims[:kills]
+def _strike(victim: str, platform: Platform, broker: EmbeddedKafka) -> None:
+    if victim != BROKER:
+        platform.kill(victim)
+        return
+    print("      the broker is restarted", flush=True)
+    broker.stop()
+    broker.start()
+    platform.kills.append(BROKER)
+
+
+def _victims(dice: random.Random, plan: Plan) -> list[str]:
+    """Who is struck, last first: everything mortal in turn, the broker spread between."""
+    rounds = -(-plan.kills // len(MORTALS))
+    victims = [name for _ in range(rounds) for name in dice.sample(MORTALS, len(MORTALS))][: plan.kills]
+    for restart in range(plan.broker_restarts):
+        victims.insert((restart + 1) * len(victims) // (plan.broker_restarts + 1), BROKER)
+    return victims
 
 
 def _break_some(fleet: FileFleet, dice: random.Random, busy: set[str], most: int) -> int:

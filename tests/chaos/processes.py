@@ -15,14 +15,19 @@ from fleet import FileFleet
 from loop import POLICY, five_agents
 
 from autopilot.infra.effector.worker import EffectorWorker
-from autopilot.schemas.registry import BundledRegistry
+from autopilot.projections.catalogue import projections
+from autopilot.projections.projector import Projector
+from autopilot.schemas.registry import BundledRegistry, SchemaRegistry
+from autopilot.schemas.signing import SigningKey
 from autopilot.streams.clock import Clock
+from autopilot.streams.sealer import Sealer, SealerOptions
 from autopilot.streams.worker import AgentWorker, WorkerOptions
 
 PARTITIONS = 4
 AGENTS = tuple(agent.name for agent in five_agents())
-MORTALS = (*AGENTS, "effector")
+MORTALS = (*AGENTS, "effector", "sealer", "projector")
 """What is killed."""
+SEALER = SigningKey.from_bytes("sealer", b"s" * 32)
 
 
 def main() -> None:
@@ -44,6 +49,23 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
         return EffectorWorker(
             kafka=kafka, registry=registry, partitions=PARTITIONS, drivers={driver.name: driver}, observe_every_s=1.0
         ).run
+    if name == "sealer":
+        options = SealerOptions(
+            kafka=kafka,
+            registry=registry,
+            key=SEALER,
+            file=folder.parent / "seals.jsonl",
+            every_records=2_000,
+            every_s=5,
+        )
+        return Sealer(options).run
+    if name == "projector":
+        return Projector(kafka, registry, folder.parent / "views", projections(PARTITIONS)).run
+    return agent_worker(name, kafka, registry).run
+
+
+def agent_worker(name: str, kafka: dict[str, str], registry: SchemaRegistry) -> AgentWorker:
+    """The worker of one agent."""
     agent = next(agent for agent in five_agents() if agent.name == name)
     signs = frozenset({"PlanAuthorized", "AuthorizationRevoked"}) if name == "policy" else frozenset()
     options = WorkerOptions(
@@ -55,7 +77,7 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
         signs=signs,
         snapshot_every=5_000,
     )
-    return AgentWorker(agent, options).run
+    return AgentWorker(agent, options)
 
 
 if __name__ == "__main__":
