@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from autopilot.infra.errors import MendableError
 from autopilot.schemas.signing import SigningKey, key_id
 
 _PRIVATE_MODE = 0o600
@@ -16,7 +17,7 @@ _FOLDER_MODE = 0o700
 _RAW_BYTES = 32
 
 
-class KeyFileError(ValueError):
+class KeyFileError(MendableError):
     """A key file is missing, unreadable, not a key, or open to others; the message says what to do."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from fastavro.schema import to_parsing_canonical_form
 
+from autopilot.infra.errors import MendableError
 from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.errors import UnknownSchemaError
@@ -19,7 +20,7 @@ _NO_IDLE_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
 _CONTENT = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
 
 
-class RegistryError(RuntimeError):
+class RegistryError(MendableError):
     """The registry cannot be reached or refuses: the message says what was asked of whom, and the answer."""
 
 

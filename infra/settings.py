@@ -17,6 +17,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from autopilot.infra.errors import MendableError
 from autopilot.infra.platform.ports import HOST, PortBook
 from autopilot.infra.security.credentials import MECHANISM, read_credentials
 from autopilot.infra.security.ground import Ground
@@ -160,7 +161,7 @@ class Settings(BaseSettings):
         return {PREFIX + name.upper(): _plain(value) for name, value in values.items()}
 
 
-class NotUpError(RuntimeError):
+class NotUpError(MendableError):
     """The embedded platform has never been started in this home: `autopilot up` does, or point at another."""
 
     def __init__(self, what: str, setting: str, home: Path) -> None:

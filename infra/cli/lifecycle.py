@@ -1,7 +1,5 @@
-"""`autopilot up`, `down`, `status`, `logs`, `config`, `run`: the processes of this home."""
+"""`autopilot up`, `down`, `status`, `logs`, `config`: the processes of this home."""
 
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +7,12 @@ from typing import Annotated
 import typer
 
 from autopilot.infra.cli.output import NO, AsJson, announce, print_json, print_table, refuse
-from autopilot.infra.composition import OPTIONAL, PROCESSES, run_process
+from autopilot.infra.composition import PROCESSES
 from autopilot.infra.platform.processes import tail
 from autopilot.infra.settings import Settings, sources_of
 from autopilot.infra.stack import KAFKA, REGISTRY, Part, Stack
 
 FOLLOW_S = 0.25
-RUNNABLE = (*PROCESSES, *OPTIONAL)
 
 
 def up(
@@ -75,19 +72,6 @@ def config(as_json: AsJson = False) -> None:
         print_table(
             ("setting", "value", "from", "meaning"), ((r.variable, r.value, r.source, r.meaning) for r in rows), ""
         )
-
-
-def run(process: Annotated[str, typer.Argument(help=f"One of {', '.join(RUNNABLE)}.")]) -> None:
-    """Run one process in the foreground until SIGTERM or SIGINT; its log goes to standard error as JSON.
-
-    Example: autopilot run planner
-    """
-    if process not in RUNNABLE:
-        refuse(f"process is `{process}`, expected one of {', '.join(RUNNABLE)}")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    run_process(process, Settings(), stop)
 
 
 def logs(

@@ -1,110 +1,87 @@
 """The command `autopilot`: one file for each group of commands, put together here.
 
+Only the file of the command that is called is loaded: a process starts with what it needs, and `--help` loads all.
 Errors that a person can mend end with one line and exit code 2; anything else is a fault of ours and shows where.
 """
 
 import sys
+from importlib import import_module
 
 import typer
 from pydantic import ValidationError
 
-from autopilot.infra.cli import (
-    apply,
-    archive,
-    audit,
-    dead_letters,
-    governance,
-    incidents,
-    keys,
-    lifecycle,
-    people,
-    policy,
-    rebuild,
-    replay,
-    schemas,
-    security,
-    simulate,
-)
 from autopilot.infra.cli.output import REFUSED
-from autopilot.infra.keys import KeyFileError
-from autopilot.infra.platform.ports import PortInUseError
-from autopilot.infra.platform.processes import ProcessError
-from autopilot.infra.platform.topics import TopicsError
-from autopilot.infra.schema_registry import RegistryError
-from autopilot.infra.security.files import SecretFileError
-from autopilot.infra.security.provision import ProvisionError
-from autopilot.infra.settings import NotUpError
+from autopilot.infra.errors import MendableError
 from autopilot.streams.errors import StreamError
 
-MENDABLE = (
-    KeyFileError,
-    NotUpError,
-    PortInUseError,
-    ProcessError,
-    ProvisionError,
-    RegistryError,
-    SecretFileError,
-    StreamError,
-    TopicsError,
-)
+COMMANDS: dict[str, str] = {
+    "up": "lifecycle.up",
+    "prepare": "lifecycle.prepare",
+    "down": "lifecycle.down",
+    "status": "lifecycle.status",
+    "logs": "lifecycle.logs",
+    "config": "lifecycle.config",
+    "run": "run.run",
+    "apply": "apply.apply",
+    "incidents": "incidents.incidents",
+    "timeline": "incidents.timeline",
+    "approvals": "people.approvals",
+    "approve": "people.approve",
+    "reject": "people.reject",
+    "halt": "people.halt",
+    "resume": "people.resume",
+    "budgets": "governance.budgets",
+    "break-glass": "governance.break_glass",
+    "rebuild": "rebuild.rebuild",
+    "projections": "rebuild.projections",
+    "replay": "replay.replay_command",
+    "simulate": "simulate.simulate",
+    "archive": "archive.archive",
+    "restore": "archive.restore",
+}
+"""Command -> its function in this package."""
+GROUPS: dict[str, str] = {
+    "audit": "audit.app",
+    "autonomy": "governance.autonomies",
+    "dead-letters": "dead_letters.app",
+    "keys": "keys.app",
+    "policy": "policy_group.app",
+    "schemas": "schemas.app",
+    "security": "security.app",
+}
+"""Group of commands -> its Typer application in this package."""
 
-app = typer.Typer(
-    name="autopilot",
-    help="An autonomous DevOps autopilot whose event log is the product. Begin with `autopilot up`.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (
-    lifecycle.up,
-    lifecycle.prepare,
-    lifecycle.down,
-    lifecycle.status,
-    lifecycle.logs,
-    lifecycle.config,
-    lifecycle.run,
-    apply.apply,
-    incidents.incidents,
-    incidents.timeline,
-    people.approvals,
-    people.approve,
-    people.reject,
-    people.halt,
-    people.resume,
-    governance.budgets,
-    governance.break_glass,
-    rebuild.rebuild,
-    rebuild.projections,
-    simulate.simulate,
-    archive.archive,
-    archive.restore,
-):
-    app.command()(command)
-app.command("replay")(replay.replay_command)
-app.add_typer(audit.app, name="audit")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(keys.app, name="keys")
-for governed in (
-    governance.submit,
-    governance.review,
-    governance.activate,
-    governance.rollback,
-    governance.retire,
-):
-    policy.app.command()(governed)
-policy.app.command(name="list")(governance.list_bundles)
-policy.app.add_typer(governance.shadows, name="shadow")
-app.add_typer(policy.app, name="policy")
-app.add_typer(governance.autonomies, name="autonomy")
-app.add_typer(schemas.app, name="schemas")
-app.add_typer(security.app, name="security")
+
+def application(name: str = "") -> typer.Typer:
+    """The command line with only the command or group `name`; with all of them when it names none."""
+    app = typer.Typer(
+        name="autopilot",
+        help="An autonomous DevOps autopilot whose event log is the product. Begin with `autopilot up`.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_nothing)  # keeps a single command a command, not the whole application
+    known = {**COMMANDS, **GROUPS}
+    for command in [name] if name in known else known:
+        module, _, attribute = known[command].rpartition(".")
+        found = getattr(import_module(f"autopilot.infra.cli.{module}"), attribute)
+        if command in GROUPS:
+            app.add_typer(found, name=command)
+        else:
+            app.command(command)(found)
+    return app
+
+
+def _nothing() -> None:
+    pass
 
 
 def main() -> None:
     """Runs the command line."""
     try:
-        app()
-    except MENDABLE as error:
+        application(sys.argv[1] if len(sys.argv) > 1 else "")()
+    except (MendableError, StreamError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(REFUSED)
     except ValidationError as error:

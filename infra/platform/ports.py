@@ -4,10 +4,12 @@ import json
 import socket
 from pathlib import Path
 
+from autopilot.infra.errors import MendableError
+
 HOST = "127.0.0.1"
 
 
-class PortInUseError(RuntimeError):
+class PortInUseError(MendableError):
     """Something else listens on a port: free it, or choose another with the setting that is named."""
 
     def __init__(self, port: int, setting: str) -> None:

@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from autopilot.infra.errors import MendableError
 
-class ProcessError(RuntimeError):
+
+class ProcessError(MendableError):
     """A process ended, or did not become ready in time: the message says where its log is and how it ends."""
 
 

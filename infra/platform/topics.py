@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from autopilot.infra.errors import MendableError
 from autopilot.schemas.contract import Topic
 
 KafkaConfig = Mapping[str, str]
@@ -16,7 +17,7 @@ _LARGE = {"max.message.bytes": str(2 * 1024 * 1024)}
 _TIMEOUT_S = 30.0
 
 
-class TopicsError(RuntimeError):
+class TopicsError(MendableError):
     """The topics cannot be made, or stand with another shape than this configuration says."""
 
 
@@ -35,6 +36,7 @@ def topic_config(topic: Topic) -> dict[str, str]:
         Topic.SEALS: _FOR_EVER,
         Topic.DEAD_LETTERS: _FOR_EVER | _LARGE,
         Topic.KPIS: {"retention.ms": str(_WEEK_MS)},
+        Topic.KPI_STATE: {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"},
     }.get(topic, {})
 
 

@@ -4,10 +4,12 @@ import os
 import stat
 from pathlib import Path
 
+from autopilot.infra.errors import MendableError
+
 PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
 
 
-class SecretFileError(ValueError):
+class SecretFileError(MendableError):
     """A file of the security folder is missing, not what it should be, or open to others: says what to do."""
 
 

@@ -13,6 +13,7 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
+from autopilot.infra.errors import MendableError
 from autopilot.infra.security.acls import sync_acls
 from autopilot.infra.security.credentials import PASSWORD, read_credentials
 from autopilot.infra.security.ground import Ground
@@ -24,7 +25,7 @@ _MECHANISM = ScramMechanism.SCRAM_SHA_512
 _TIMEOUT_S = 30.0
 
 
-class ProvisionError(RuntimeError):
+class ProvisionError(MendableError):
     """Kafka does not take passwords or access control lists: the message says why."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from autopilot.infra.cli.main import app
+from autopilot.infra.cli.main import application
 from autopilot.infra.composition import PROCESSES, publisher_of, registry_of
 from autopilot.infra.platform.ports import PortInUseError, free_port
 from autopilot.infra.platform.processes import ProcessError
@@ -29,6 +29,7 @@ from autopilot.streams.record import Outgoing
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
+APP = application()
 FLEET = """\
 kind: Fleet
 name: shop
@@ -44,13 +45,13 @@ RUNNER = CliRunner()
 
 
 def autopilot(*arguments: str, code: int = 0) -> str:
-    result = RUNNER.invoke(app, list(arguments))
+    result = RUNNER.invoke(APP, list(arguments))
     assert result.exit_code == code, (result.output, result.exception)
     return result.output
 
 
 def as_json(*arguments: str, code: int = 0) -> Any:
-    result = RUNNER.invoke(app, [*arguments, "--json"])
+    result = RUNNER.invoke(APP, [*arguments, "--json"])
     assert result.exit_code == code, (result.output, result.exception)
     return json.loads(result.stdout)
 
@@ -112,7 +113,7 @@ def test_a_killed_process_is_started_again() -> None:
     os.kill(before, signal.SIGKILL)
 
     def planner() -> dict[str, Any]:
-        parts = json.loads(RUNNER.invoke(app, ["status", "--json"]).stdout)
+        parts = json.loads(RUNNER.invoke(APP, ["status", "--json"]).stdout)
         found: dict[str, Any] = next(part for part in parts if part["name"] == "planner")
         return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from autopilot.infra.cli.main import app
+from autopilot.infra.cli.main import application
 from autopilot.infra.composition import registry_of
 from autopilot.infra.platform.kafka import broker_answers
 from autopilot.infra.platform.processes import ProcessError
@@ -28,13 +28,14 @@ from autopilot.streams.reader import read
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
+APP = application()
 PROCESSES = ("planner", "clock")
 PARTS = {KAFKA, REGISTRY, *PROCESSES}
 RUNNER = CliRunner()
 
 
 def autopilot(*arguments: str, code: int = 0) -> str:
-    result = RUNNER.invoke(app, list(arguments))
+    result = RUNNER.invoke(APP, list(arguments))
     assert result.exit_code == code, (result.output, result.exception)
     return result.output
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import typer
 
-from autopilot.infra.cli.main import app
+from autopilot.infra.cli.main import application
 from autopilot.infra.settings import PREFIX, Settings
 
+APP = application()
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GUIDE = ROOT / "docs" / "operations.md"
-COMMAND_LINE = typer.main.get_command(app)
+COMMAND_LINE = typer.main.get_command(APP)
 
 
 def subcommands(command: Any) -> dict[str, Any]:
