@@ -5,9 +5,10 @@ would hit the parser's recursion limit). One erring element turns the whole list
 conditions are evaluated singly. Evaluation holds the interpreter's lock: scale by processes.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Final, Protocol
 
@@ -23,6 +24,7 @@ _TYPES: Final[dict[type, cel.Type]] = {bool: cel.Type.BOOL, int: cel.Type.INT, s
 _TEXT: Final = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'')
 _WORD: Final = re.compile(r"(?<![\w.])(?:params\.)?[A-Za-z_]\w*")
 _FLOAT: Final = re.compile(r"(?<![\w.])(\d+\.\d+|\d+[eE][+-]?\d+|double\s*\()")
+_MOST_KEPT: Final = 4_096
 _PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]*)")
 
 
@@ -51,8 +53,13 @@ class PolicyEngine(Protocol):
 
     identity: str
 
-    def compile(self, variables: VariableTypes, sources: Sequence[str]) -> Conditions:
-        """The compiled conditions. Raises `ConditionError` for the first that is wrong."""
+    def compile(
+        self, variables: VariableTypes, sources: Sequence[str], constants: Mapping[str, Value] | None = None
+    ) -> Conditions:
+        """The compiled conditions. Raises `ConditionError` for the first that is wrong.
+
+        `constants` are the variables whose values never change; evaluating gives them all the same.
+        """
         ...
 
 
@@ -62,17 +69,43 @@ def names_in(source: str) -> list[str]:
 
 
 @dataclass(frozen=True)
+class _OfText:
+    """A condition on one text alone: its answers are kept, by text. A pattern is costly, and texts repeat."""
+
+    index: int
+    name: str
+    expression: cel.Expression
+    answers: dict[Value, Answer] = field(default_factory=dict)
+
+    def answer(self, text: Value) -> Answer:
+        found = self.answers.get(text)
+        if found is None:
+            if len(self.answers) >= _MOST_KEPT:
+                self.answers.clear()
+            found = self.answers[text] = _single(self.expression, {self.name: text})
+        return found
+
+
+@dataclass(frozen=True)
 class _CelConditions:
-    joined: cel.Expression
+    joined: cel.Expression | None
     singly: Sequence[cel.Expression]
+    of_text: Sequence[_OfText]
     used: frozenset[str]
+    """The variables that `joined` needs."""
+    known: frozenset[str]
 
     def evaluate(self, values: Mapping[str, Value]) -> Sequence[Answer]:
-        data = {name: values[name] for name in self.used}
-        answer = _evaluated(self.joined, data)
-        if isinstance(answer, list):
-            return answer
-        return [_single(expression, data) for expression in self.singly]
+        answers: list[Answer] = []
+        if self.joined is not None:
+            answer = _evaluated(self.joined, {name: values[name] for name in self.used})
+            if not isinstance(answer, list):
+                data = {name: values[name] for name in self.known}
+                return [_single(expression, data) for expression in self.singly]
+            answers = answer
+        for each in self.of_text:
+            answers.insert(each.index, each.answer(values[each.name]))
+        return answers
 
 
 def _evaluated(expression: cel.Expression, data: Mapping[str, Value]) -> object:
@@ -94,13 +127,49 @@ class CelEngine:
 
     identity = f"cel-expr-python/{version('cel-expr-python')}"
 
-    def compile(self, variables: VariableTypes, sources: Sequence[str]) -> Conditions:
-        """See `PolicyEngine.compile`. Floats are refused: a decision rests on integers."""
+    def compile(
+        self, variables: VariableTypes, sources: Sequence[str], constants: Mapping[str, Value] | None = None
+    ) -> Conditions:
+        """See `PolicyEngine.compile`. Floats are refused: a decision rests on integers.
+
+        Constants are written into the conditions, after these were checked as they stand: what is handed over at each
+        evaluation is then less.
+        """
         env = cel.NewEnv(variables={name: _TYPES[kind] for name, kind in variables.items()})
         singly = [_compiled(env, index, source) for index, source in enumerate(sources)]
-        joined = env.compile("[" + ", ".join(f"(\n{source}\n)" for source in sources) + "]")
-        used = frozenset(name for source in sources for name in names_in(source) if name in variables)
-        return _CelConditions(joined, singly, used)
+        used = [[name for name in names_in(source) if name in variables] for source in sources]
+        known = frozenset(name for names in used for name in names)
+        plain = [_with_constants(source, constants or {}) for source in sources]
+        open_names = [[name for name in names if name not in (constants or {})] for names in used]
+        of_text = [
+            _OfText(index, names[0], env.compile(plain[index]))
+            for index, names in enumerate(open_names)
+            if len(names) == 1 and variables[names[0]] is str
+        ]
+        apart = {each.index for each in of_text}
+        rest = [index for index in range(len(sources)) if index not in apart]
+        joined = env.compile("[" + ", ".join(f"(\n{plain[index]}\n)" for index in rest) + "]") if rest else None
+        needed = frozenset(name for index in rest for name in open_names[index])
+        return _CelConditions(joined, singly, of_text, needed, known)
+
+
+def _with_constants(source: str, constants: Mapping[str, Value]) -> str:
+    """The condition with literals in the place of constants; what stands in quotes is left alone."""
+    parts: list[str] = []
+    at = 0
+    for quoted in _TEXT.finditer(source):
+        parts += [_WORD.sub(lambda word: _literal(word[0], constants), source[at : quoted.start()]), quoted[0]]
+        at = quoted.end()
+    return "".join((*parts, _WORD.sub(lambda word: _literal(word[0], constants), source[at:])))
+
+
+def _literal(name: str, constants: Mapping[str, Value]) -> str:
+    if name not in constants:
+        return name
+    value = constants[name]
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value).lower() if isinstance(value, bool) else f"({value})"
 
 
 def _compiled(env: cel.Env, index: int, source: str) -> cel.Expression:

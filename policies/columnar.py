@@ -204,7 +204,7 @@ class _Translation:
                 return _Numbers(np.full(1, value, np.int64), value, value)
         if node.kind == "unary" and node.text == "-":
             inner = self._numbers(node.parts[0])
-            return _bounded(-inner.column, [-inner.low, -inner.high], inner.errs)
+            return _bounded(-_wide(inner), [-inner.low, -inner.high], inner.errs)
         if node.kind == "binary" and node.text in ARITHMETIC:
             return _calculated(node.text, *(self._numbers(part) for part in node.parts))
         raise NotColumnarError(f"`{node.text}` is no plain number")
@@ -221,19 +221,24 @@ def _calculated(operator: str, left: _Numbers, right: _Numbers) -> _Numbers:
     corners = [calculate(a, b) for a in (left.low, left.high) for b in (right.low, right.high)]
     if not -_LIMIT <= min(corners) <= max(corners) < _LIMIT:
         raise NotColumnarError("a result may leave 64 bits")
-    return _bounded(calculate(left.column, right.column), corners, errs)
+    return _bounded(calculate(_wide(left), _wide(right)), corners, errs)
 
 
 def _divided(operator: str, left: _Numbers, right: _Numbers, errs: Bools | None) -> _Numbers:
-    by_zero = right.column == 0 if right.low <= 0 <= right.high else None
-    divisor = right.column if by_zero is None else np.where(by_zero, 1, right.column)
-    quotient = np.abs(left.column) // np.abs(divisor) * np.sign(left.column) * np.sign(divisor)
     most = max(abs(left.low), abs(left.high))
     if most >= _LIMIT or max(abs(right.low), abs(right.high)) >= _LIMIT:
         raise NotColumnarError("a result may leave 64 bits")
-    errs = _any(errs, by_zero)
-    result = quotient if operator == "/" else left.column - quotient * divisor
-    return _bounded(result, [-most, most], errs)
+    dividend, divisor = _wide(left), _wide(right)
+    by_zero = divisor == 0 if right.low <= 0 <= right.high else None
+    divisor = divisor if by_zero is None else np.where(by_zero, 1, divisor)
+    quotient: Ints = np.abs(dividend) // np.abs(divisor) * np.sign(dividend) * np.sign(divisor)
+    result: Ints = quotient if operator == "/" else dividend - quotient * divisor
+    return _bounded(result, [-most, most], _any(errs, by_zero))
+
+
+def _wide(numbers: _Numbers) -> NDArray[np.int64]:
+    """The column with 64 bits, as calculations need it."""
+    return numbers.column.astype(np.int64, copy=False)
 
 
 def _bounded(column: Ints, corners: list[int], errs: Bools | None) -> _Numbers:

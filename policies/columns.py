@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autopilot.policies.facts import FACTS, FACTS_VERSION, FactSet, Value
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.signedinteger[Any]]
 Bools = NDArray[np.bool_]
 CODE_TYPE: Final = np.int32
 
@@ -45,7 +45,11 @@ class FactTable:
     @classmethod
     def of_checked(cls, rows: Sequence[Mapping[str, Value]]) -> "FactTable":
         """The table of rows whose values were checked against the schema (`FactSpec.check`)."""
-        ints = {s.name: np.fromiter((r[s.name] for r in rows), np.int64, len(rows)) for s in FACTS if s.type is int}
+        ints = {
+            s.name: narrowed(np.fromiter((r[s.name] for r in rows), np.int64, len(rows)))
+            for s in FACTS
+            if s.type is int
+        }
         bools = {s.name: np.fromiter((r[s.name] for r in rows), np.bool_, len(rows)) for s in FACTS if s.type is bool}
         texts = {s.name: _texts([str(r[s.name]) for r in rows]) for s in FACTS if s.type is str}
         return cls(len(rows), ints, bools, texts)
@@ -108,6 +112,17 @@ class FactTable:
 
     def __iter__(self) -> Iterator[dict[str, Value]]:
         return (self.values(row) for row in range(self.rows))
+
+
+def narrowed(column: Ints) -> Ints:
+    """The column in the narrowest type that holds its numbers. Whoever calculates with it widens it first."""
+    if not len(column):
+        return column
+    low, high = int(column.min()), int(column.max())
+    for kind in (np.int8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return column.astype(kind)
+    return column
 
 
 def _texts(values: Sequence[str]) -> Texts:

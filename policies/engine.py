@@ -89,7 +89,7 @@ def compiled(bundle: PolicyBundle, engine: PolicyEngine) -> CompiledBundle:
     """The bundle, ready to be evaluated. Raises `ConditionError` when a condition does not compile."""
     params = bundle.values()
     types = {name: spec.type for name, spec in SPECS.items()} | {name: type(value) for name, value in params.items()}
-    conditions = engine.compile(types, [rule.when for rule in bundle.rules])
+    conditions = engine.compile(types, [rule.when for rule in bundle.rules], params)
     return CompiledBundle(bundle, bundle_digest(bundle, engine), conditions, params)
 
 

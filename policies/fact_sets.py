@@ -15,7 +15,7 @@ from autopilot.policies.bundle import PolicyBundle
 from autopilot.policies.cel_engine import PolicyEngine, names_in
 from autopilot.policies.cel_syntax import OutsideError, atoms_of, parsed
 from autopilot.policies.columnar import answers
-from autopilot.policies.columns import FactTable, Texts
+from autopilot.policies.columns import FactTable, Texts, narrowed
 from autopilot.policies.engine import ENGINE
 from autopilot.policies.facts import FACTS, SPECS, FactSpec, Value
 
@@ -132,4 +132,9 @@ def _table(pools: Mapping[str, list[Value]], drawn: Mapping[str, NDArray[np.int6
         if s.type is str
     }
     rows = len(next(iter(drawn.values())))
-    return FactTable(rows, plain(int), {name: c.astype(np.bool_) for name, c in plain(bool).items()}, texts)
+    return FactTable(
+        rows,
+        {name: narrowed(c) for name, c in plain(int).items()},
+        {name: c.astype(np.bool_) for name, c in plain(bool).items()},
+        texts,
+    )

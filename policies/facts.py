@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from autopilot.schemas.configuration import canonical
 from autopilot.schemas.events.policy import Fact
@@ -174,6 +174,10 @@ FACTS: Final[tuple[FactSpec, ...]] = (
 )  # fmt: skip
 
 SPECS: Final[Mapping[str, FactSpec]] = {spec.name: spec for spec in FACTS}
+_BOUNDS: Final[tuple[tuple[str, type[Value], Any, Any, tuple[str, ...]], ...]] = tuple(
+    (s.name, s.type, s.low, s.high, s.choices) for s in FACTS
+)
+"""What is checked for every fact of every decision, laid out flat."""
 BASELINE: Final[Mapping[str, Value]] = {spec.name: spec.example for spec in FACTS}
 
 
@@ -197,10 +201,12 @@ class FactSet:
             if name not in SPECS:
                 raise unknown_fact(name)
         checked: dict[str, Value] = {}
-        for spec in FACTS:
-            if spec.name not in values:
-                raise FactError(spec.name, "missing", spec.expected)
-            checked[spec.name] = spec.check(values[spec.name])
+        for name, kind, low, high, choices in _BOUNDS:
+            if name not in values:
+                raise FactError(name, "missing", SPECS[name].expected)
+            value: Any = values[name]
+            sound = type(value) is kind and (low <= value <= high if kind is int else not choices or value in choices)
+            checked[name] = value if sound else SPECS[name].check(value)
         return _digested(checked)
 
     def changed(self, name: str, value: object) -> "FactSet":
@@ -223,7 +229,13 @@ class FactSet:
 
 
 def _digested(values: dict[str, Value]) -> FactSet:
-    return FactSet(values, digest_of(canonical([FACTS_VERSION, *values.items()])))
+    """The digest is over the canonical JSON of version and pairs, whose parts repeat from one fact set to the next."""
+    return FactSet(values, digest_of(f"[{FACTS_VERSION},{','.join(map(_pair, values, values.values()))}]"))
+
+
+@lru_cache(maxsize=65_536, typed=True)
+def _pair(name: str, value: Value) -> str:
+    return canonical([name, value])
 
 
 @lru_cache(maxsize=16_384, typed=True)

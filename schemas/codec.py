@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.contract import Payload
+from autopilot.schemas.decision_writer import Write, record_writer
 from autopilot.schemas.envelope import Envelope, Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError
 from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
 from autopilot.schemas.registry import SchemaRegistry
 
 _HEADER = struct.Struct(">bI")
@@ -42,10 +44,27 @@ def identified(value: bytes, event_id: str) -> bytes:
     return b"".join((value[:HEADER_BYTES], bytes([2 * len(text)]), text, value[HEADER_BYTES + 1 :]))
 
 
+DECIDING = (PlanAuthorized, PlanDenied, ApprovalRequested)
+"""Event types that bear a decision with all its facts: they have a writer of their own."""
+
+
 def _without_logical_types(node: Any) -> Any:
     if isinstance(node, dict):
         return {k: _without_logical_types(v) for k, v in node.items() if k != "logicalType"}
     return [_without_logical_types(item) for item in node] if isinstance(node, list) else node
+
+
+class _Flat:
+    """An event as one record: the envelope beside the payload's own fields."""
+
+    __slots__ = ("_payload", "envelope")
+
+    def __init__(self, event: Event[Payload]) -> None:
+        self.envelope = event.envelope
+        self._payload = event.payload
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._payload, name)
 
 
 class Codec:
@@ -54,6 +73,7 @@ class Codec:
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
         self._writers: dict[type[Payload], tuple[bytes, Any]] = {}
+        self._deciding: dict[type[Payload], Write] = {}
         self._readers: dict[int, tuple[type[Payload], Any, Any]] = {}
 
     def encode(self, event: Event[Payload]) -> bytes:
@@ -64,12 +84,23 @@ class Codec:
             header = _HEADER.pack(0, self._registry.id_for(model))
             writer = self._writers[model] = (header, fastavro.parse_schema(_without_logical_types(schema_of(model))))
         header, schema = writer
+        if model in DECIDING:
+            return self._encoded_decision(event, header)
         record = event.payload.model_dump()
         record["envelope"] = event.envelope.model_dump()
         buffer = io.BytesIO()
         buffer.write(header)
         fastavro.schemaless_writer(buffer, schema, record)
         return buffer.getvalue()
+
+    def _encoded_decision(self, event: Event[Payload], header: bytes) -> bytes:
+        model = type(event.payload)
+        write = self._deciding.get(model)
+        if write is None:
+            write = self._deciding[model] = record_writer(schema_of(model))
+        out = bytearray(header)
+        write(_Flat(event), out)
+        return bytes(out)
 
     def decode(self, value: bytes | None) -> Event[Payload]:
         """The event in `value`. Raises a `ContractError` that names what is wrong."""

@@ -7,6 +7,7 @@ the record is stored and whichever registry numbered its schema.
 import base64
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -51,7 +52,12 @@ class SigningKey:
     def sign(self, event_type: str, key: bytes, value: bytes) -> bytes:
         """The signature header's value: `KEY_ID:BASE64`."""
         signature = self.private.sign(signed_content(event_type, key, value))
-        return f"{key_id(self.public_key)}:{base64.b64encode(signature).decode()}".encode()
+        return f"{_key_id_of(self)}:{base64.b64encode(signature).decode()}".encode()
+
+
+@lru_cache(maxsize=64)
+def _key_id_of(key: SigningKey) -> str:
+    return key_id(key.public_key)
 
 
 def holds(header: bytes, public_key: str, event_type: str, key: bytes, value: bytes) -> bool:

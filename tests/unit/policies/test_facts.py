@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from autopilot.policies.facts import BASELINE, FACTS, FactError, FactSet, table
+from autopilot.policies.facts import BASELINE, FACTS, FACTS_VERSION, FactError, FactSet, table
+from autopilot.schemas.configuration import canonical
+from autopilot.schemas.identity import digest_of
 
 
 def test_the_baseline_is_a_fact_set_in_the_schemas_order() -> None:
@@ -73,3 +75,8 @@ def test_every_fact_says_what_it_is() -> None:
 def test_the_documented_table_is_the_schema() -> None:
     text = (Path(__file__).parents[3] / "docs" / "policy-language.md").read_text(encoding="utf-8")
     assert table() in text
+
+
+def test_the_digest_is_over_the_canonical_form_of_version_names_and_values() -> None:
+    values = {**BASELINE, "service_owner": 'a "quoted" é', "telemetry_lost": True, "plan_cost": 1}
+    assert FactSet.of(values).digest == digest_of(canonical([FACTS_VERSION, *values.items()]))
