@@ -15,7 +15,6 @@ from autopilot.infra.platform.processes import ProcessError, wait_until
 from autopilot.infra.platform.registry import EmbeddedRegistry, registry_answers
 from autopilot.infra.platform.supervision import RUNNING, Program, ProgramState, Supervision
 from autopilot.infra.platform.topics import create_topics
-from autopilot.infra.security.ground import LOCAL_HOSTS
 from autopilot.infra.security.principals import GRANTS
 from autopilot.infra.security.provision import provision
 from autopilot.infra.settings import PREFIX, Settings, admin_config, kafka_config
@@ -93,8 +92,6 @@ class Stack:
             (REGISTRY, lambda: registry_answers(registry_url(settings))),
         ):
             wait_until(ready, timeout_s, name, self._supervision.log_of(name))
-            if settings.secure and name == KAFKA:
-                self._provision()
         self._create_topics()
         self._register_contracts()
 
@@ -204,7 +201,7 @@ class Stack:
         ground = self._settings.ground
         if not ground.exists and self._supervision.is_running():
             raise ProcessError("this home runs without security; `autopilot down` first, then `autopilot up --secure`")
-        ground.ensure(list(GRANTS), self._settings.secure_hosts.split() or LOCAL_HOSTS)
+        ground.ensure(list(GRANTS), self._settings.secure_hosts.split())
 
     def _provision(self) -> None:
         added, removed = provision(self._settings.ground, admin_config(self._settings))

@@ -8,15 +8,18 @@ import typer
 
 from autopilot.infra.cli.output import AsJson, announce, print_json, print_table, refuse
 from autopilot.infra.composition import PROCESSES
+from autopilot.infra.platform.kafka import broker_answers
+from autopilot.infra.platform.processes import wait_until
 from autopilot.infra.security.certificates import certificate_of
-from autopilot.infra.security.ground import ADMIN, BROKER, LOCAL_HOSTS, Ground
+from autopilot.infra.security.ground import ADMIN, BROKER, Ground
 from autopilot.infra.security.principals import GRANTS, REGISTRY, table
 from autopilot.infra.security.provision import change_password
+from autopilot.infra.security.provision import provision as give_access
 from autopilot.infra.settings import Settings, admin_config
 from autopilot.infra.stack import KAFKA, Stack
 
 AUTHORITY = "ca"
-HOSTS = list(LOCAL_HOSTS)
+HOSTS: list[str] = []
 _NAMES = (*GRANTS, BROKER, ADMIN, AUTHORITY)
 
 app = typer.Typer(help="Passwords, certificates and access control lists of a secure Kafka.", no_args_is_help=True)
@@ -73,7 +76,9 @@ def grants(
 
 @app.command()
 def init(
-    host: Annotated[list[str], typer.Option(help="Name that clients reach the broker by; may be repeated.")] = HOSTS,
+    host: Annotated[
+        list[str], typer.Option(help="Name that clients reach the broker by; may be repeated; local ones without.")
+    ] = HOSTS,
 ) -> None:
     """Make certificates and passwords without starting anything: for a Kafka in containers, see `docs/security.md`.
 
@@ -83,6 +88,22 @@ def init(
     ground.ensure(list(GRANTS), host)
     ground.write_registry(REGISTRY)
     typer.echo(f"certificates and passwords are in {ground.folder}")
+
+
+@app.command()
+def provision(
+    wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for Kafka.", min=0)] = 60,
+) -> None:
+    """Give a Kafka that others run the passwords of this home and the access control lists; `up` does it by itself.
+
+    Connects as the administrator, with `AUTOPILOT_KAFKA_CERTIFICATE`.
+    Example: AUTOPILOT_KAFKA=kafka:9094 AUTOPILOT_KAFKA_SECURITY_PROTOCOL=SSL autopilot security provision
+    """
+    settings = Settings()
+    ground, kafka = _ground(settings), admin_config(settings)
+    wait_until(lambda: broker_answers(kafka), wait_s, "kafka", settings.logs / "kafka.log")
+    added, removed = give_access(ground, kafka)
+    typer.echo(f"passwords of {len(GRANTS)} principals; access control lists: {added} added, {removed} removed")
 
 
 @app.command()
@@ -107,6 +128,7 @@ def rotate(
     else:
         ground.new_certificate(name)
         users = [KAFKA] if name == BROKER else []
+    ground.write_registry(REGISTRY)
     restarted = Stack(settings, announce).restart(users)
     typer.echo(f"{name}: changed; started again: {', '.join(restarted) or 'nothing'}")
 

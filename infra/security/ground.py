@@ -56,30 +56,35 @@ class Ground:
         """The file of a super user's key and certificate."""
         return self.folder / f"{name}.pem"
 
-    def ensure(self, principals: Sequence[str], hosts: Sequence[str] = LOCAL_HOSTS) -> None:
-        """Makes what is not there yet; the broker's certificate is for `hosts`. Raises `SecretFileError`."""
+    def ensure(self, principals: Sequence[str], hosts: Sequence[str] = ()) -> None:
+        """Makes what is not there yet. Raises `SecretFileError`.
+
+        The broker's certificate is for `hosts`, for those of before when there are none, for local ones at first.
+        """
         private_folder(self.folder)
+        known, wanted = self.hosts(), list(hosts) or self.hosts()
+        self._hosts_file.write_text("\n".join(wanted) + "\n")
         if not self.exists or not self._authority_file.exists():
-            self.new_authority(hosts)
+            self.new_authority()
+        elif wanted != known:
+            self.new_certificate(BROKER)
         for name in principals:
             if not self.credentials(name).exists():
                 self.new_password(name)
-        self.folder.joinpath("hosts").write_text("\n".join(hosts) + "\n")
 
-    def new_authority(self, hosts: Sequence[str] = ()) -> None:
+    def new_authority(self) -> None:
         """A new authority and new certificates: every client must read `ca.pem` again."""
         authority = Authority.new(_AUTHORITY_NAME)
         write_private(self._authority_file, authority.file)
         write_private(self.authority, authority.pem)
         self.authority.chmod(0o644)
-        self.new_certificate(BROKER, hosts or self.hosts())
+        self.new_certificate(BROKER)
         self.new_certificate(ADMIN)
 
-    def new_certificate(self, name: str, hosts: Sequence[str] = ()) -> None:
+    def new_certificate(self, name: str) -> None:
         """A new key and certificate for a super user, by the standing authority."""
         authority = Authority.load(read_private(self._authority_file))
-        names = (hosts or self.hosts()) if name == BROKER else ()
-        write_private(self.certificate(name), authority.issue(name, names))
+        write_private(self.certificate(name), authority.issue(name, self.hosts() if name == BROKER else ()))
 
     def new_password(self, name: str) -> None:
         """A new password in the principal's file; Kafka does not know it yet."""
@@ -87,8 +92,7 @@ class Ground:
 
     def hosts(self) -> list[str]:
         """The names under which clients reach the broker."""
-        file = self.folder / "hosts"
-        return file.read_text().split() if file.exists() else list(LOCAL_HOSTS)
+        return self._hosts_file.read_text().split() if self._hosts_file.exists() else list(LOCAL_HOSTS)
 
     # -- configurations ----------------------------------------------------------------------------------------------
 
@@ -137,19 +141,26 @@ class Ground:
         }
 
     def write_registry(self, name: str) -> None:
-        """Puts the registry's configuration in place, so that its password is in no environment and no command line."""
+        """Puts the registry's configuration in place, so that its password is in no environment and no command line.
+
+        It names no path, so that it is the same in a container.
+        """
         known = read_credentials(self.credentials(name))
         common = {
             "security.protocol": "SASL_SSL",
             "sasl.mechanism": MECHANISM,
             "sasl.jaas.config": f'{_SCRAM_LOGIN} username="{known[USERNAME]}" password="{known[PASSWORD]}";',
-            "ssl.truststore.type": "PEM",
-            "ssl.truststore.location": str(self.authority),
             "ssl.endpoint.identification.algorithm": "https",
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.certificates": self.authority.read_text().replace("\n", "\\n"),
         }
         lines = [f"apicurio.kafka.common.{key}={value}" for key, value in common.items()]
         lines.append("apicurio.kafkasql.consumer.group-prefix=registry-")
         write_private(self.registry_properties, ("\n".join(lines) + "\n").encode())
+
+    @property
+    def _hosts_file(self) -> Path:
+        return self.folder / "hosts"
 
     @property
     def _authority_file(self) -> Path:

@@ -15,6 +15,7 @@ BROADCAST = "broadcast."
 """How the transactional ids begin with which people broadcast."""
 
 _SHARED = (Topic.SNAPSHOTS,)
+_KPI_STATE = "autopilot.kpi-state"
 _ALL_WRITTEN = (Topic.LOG, Topic.SNAPSHOTS, Topic.DEAD_LETTERS)
 
 
@@ -71,6 +72,12 @@ GRANTS: Mapping[str, Grants] = {
     "otlp": Grants("takes telemetry over OTLP", writes=(Topic.TELEMETRY,)),
     "services": Grants("services and bridges that write telemetry themselves", writes=(Topic.TELEMETRY,)),
     "projector": Grants("keeps the views", reads=(Topic.LOG, Topic.DEAD_LETTERS)),
+    "kpis": Grants(
+        "counts, for dashboards",
+        reads=(Topic.LOG, _KPI_STATE),
+        writes=(Topic.KPIS, _KPI_STATE),
+        groups=("kpis",),
+    ),
     "dashboards": Grants(
         "shows, and nothing else",
         reads=(Topic.LOG, Topic.TELEMETRY, Topic.SEALS, Topic.DEAD_LETTERS, Topic.KPIS),

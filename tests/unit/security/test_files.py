@@ -57,6 +57,19 @@ def test_what_is_there_stays(settings: Settings) -> None:
     assert {path: path.read_bytes() for path in settings.ground.folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_broker_that_gets_another_name_gets_another_certificate(settings: Settings) -> None:
+    ground = settings.ground
+    authority, broker = ground.authority.read_bytes(), ground.certificate(BROKER).read_bytes()
+    ground.ensure(list(GRANTS))
+    assert ground.certificate(BROKER).read_bytes() == broker
+    ground.ensure(list(GRANTS), ["elsewhere"])
+    names = certificate_of(ground.certificate(BROKER).read_bytes()).extensions
+    assert names.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName) == [
+        "elsewhere"
+    ]
+    assert (ground.authority.read_bytes(), ground.hosts()) == (authority, ["elsewhere"])
+
+
 def test_credentials_that_others_can_read_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "folder" / "planner"
     write_credentials(file, "planner", "secret")
