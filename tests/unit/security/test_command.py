@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from autopilot.infra.cli.main import app
+from autopilot.infra.cli.main import application
 from autopilot.infra.security.principals import GRANTS, table
 from autopilot.infra.settings import Settings
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def autopilot(*arguments: str, code: int = 0) -> str:
-    result = RUNNER.invoke(app, list(arguments))
+    result = RUNNER.invoke(application(), list(arguments))
     assert result.exit_code == code, (result.output, result.exception)
     return result.output
 
