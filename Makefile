@@ -27,11 +27,11 @@ QUICK := $(call present,tests/unit tests/property tests/replay)
 REAL := $(call present,tests/targets tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: test-browser help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
+.PHONY: test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nA first look: make demo. Then: make up, and .venv/bin/autopilot --help.\n'
 
 setup: $(READY) ## Make .venv with every locked dependency and this project in it
@@ -90,6 +90,20 @@ test-browser: $(READY) ## Tests of the web page in a real Chromium (Debian: inst
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
 		echo 'no Chromium: installing it by apt'; apt-get update -qq && apt-get install -y -qq chromium; }
 	@$(BIN)/pytest tests/browser
+
+CONTAINERS := infra/docker/podman-setup.sh
+ON_KAFKA := test_worker or test_platform_kafka or test_platform_registry or test_sealer or test_otlp
+
+test-containers: $(READY) ## Tests in containers on Podman's socket (Debian, root): images made here, testcontainers, compose
+	$(call say,containers 1/4: Podman)
+	@$(CONTAINERS) install
+	$(call say,containers 2/4: images; the first time takes some minutes)
+	@PYTHON=$(BIN)/python $(CONTAINERS) with infra/docker/build-images.sh
+	$(call say,containers 3/4: docker-compose.yml)
+	@$(CONTAINERS) with $(BIN)/pytest -v tests/containers
+	$(call say,containers 4/4: tests on a Kafka that testcontainers runs: $(ON_KAFKA))
+	@AUTOPILOT_TEST_KAFKA=container $(CONTAINERS) with $(BIN)/pytest -v tests/integration -k '$(ON_KAFKA)'
+	$(call say,all tests in containers passed)
 
 bench: $(READY) ## Benchmarks, beside Faust and raw confluent-kafka on the same records
 	$(call say,benchmarks)

@@ -1,6 +1,11 @@
-"""Fixtures on a real Apache Kafka. They are lazy: a run without Kafka tests starts none."""
+"""Fixtures on a real Apache Kafka. They are lazy: a run without Kafka tests starts none.
 
+`AUTOPILOT_TEST_KAFKA=container` runs it in a container (`make test-containers`) and not as a process.
+"""
+
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,13 +13,31 @@ from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.infra.platform.topics import recreate_topics
 
 PARTITIONS = 4
+EMBEDDED, CONTAINER = "embedded", "container"
 
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The bootstrap address of one embedded Kafka for the whole run, on a free port."""
-    broker = EmbeddedKafka(tmp_path_factory.mktemp("kafka"))
+    """The bootstrap address of one Kafka for the whole run, on a free port."""
+    where = os.environ.get("AUTOPILOT_TEST_KAFKA", EMBEDDED)
+    if where not in (EMBEDDED, CONTAINER):
+        pytest.fail(f"AUTOPILOT_TEST_KAFKA is `{where}`, expected `{EMBEDDED}` or `{CONTAINER}`")
+    yield from _contained() if where == CONTAINER else _embedded(tmp_path_factory.mktemp("kafka"))
+
+
+def _embedded(home: Path) -> Iterator[str]:
+    broker = EmbeddedKafka(home)
     broker.start(print)
+    yield broker.bootstrap
+    broker.stop()
+
+
+def _contained() -> Iterator[str]:
+    from container_kafka import ContainerKafka  # a run without containers loads no client of Docker
+
+    broker = ContainerKafka()
+    broker.start()
+    print(f"kafka {broker.bootstrap} is container {broker.container.get_container_id()[:12]}")
     yield broker.bootstrap
     broker.stop()
 
