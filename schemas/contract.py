@@ -22,6 +22,7 @@ class Topic(StrEnum):
     SEALS = "autopilot.seals"
     DEAD_LETTERS = "autopilot.dead-letters"
     KPIS = "autopilot.kpis"
+    KPI_STATE = "autopilot.kpi-state"
 
 
 TimestampUs = Annotated[int, Field(ge=0, json_schema_extra={"logicalType": "timestamp-micros"})]

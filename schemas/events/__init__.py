@@ -5,6 +5,7 @@ from autopilot.schemas.events import (
     effector,
     executor,
     governance,
+    kpis,
     observer,
     people,
     planner,
@@ -15,7 +16,20 @@ from autopilot.schemas.events import (
     verifier,
 )
 
-FAMILIES = (telemetry, observer, planner, policy, executor, effector, verifier, people, governance, runtime, seals)
+FAMILIES = (
+    telemetry,
+    observer,
+    planner,
+    policy,
+    executor,
+    effector,
+    verifier,
+    people,
+    governance,
+    runtime,
+    seals,
+    kpis,
+)
 
 EVENT_TYPES: dict[str, type[Payload]] = {
     name: model

@@ -1,0 +1,111 @@
+"""The KPIs of one partition of the log: records go in, changed rows and the events of ended windows come out.
+
+It is still pure: whoever drives it says the events, then keeps the row, in this order. If that is cut short, the record
+is delivered again, the row is as before, and the same events with the same ids are said once more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft, Recorded
+from autopilot.schemas.errors import ContractError
+from autopilot.schemas.events.kpis import KpiWindowClosed
+from autopilot.schemas.identity import content_id
+from autopilot.streams.kpis.fold import HANDLERS, NO_ROW, DomainRow, Window, apply, pass_time
+from autopilot.streams.mint import Mint
+from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
+
+PRODUCER = "kpis"
+
+_WANTED = frozenset(model.event_type().encode() for model in HANDLERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one record came to for one domain: first `said` is to be written, then `row` is to be kept."""
+
+    domain: str
+    row: DomainRow
+    said: list[Outgoing]
+
+
+class PartitionKpis:
+    """The rows of a partition's domains, and what each next record changes in them."""
+
+    def __init__(self, partition: int, rows: Mapping[str, DomainRow], codec: Codec, mint: Mint) -> None:
+        self._partition = partition
+        self._codec = codec
+        self._mint = mint
+        self._run = mint.run.encode()
+        self.rows = dict(rows)
+        self._reached = max((row.next_offset for row in self.rows.values()), default=0)
+        self._due_ms = self._next_due()
+
+    def take(self, record: Record) -> list[Change]:
+        """What `record` changes, by domain. The records of the partition come in order, some perhaps again."""
+        offset, at_ms = record.position.offset, record.timestamp_ms
+        if record.headers.get(RUN, self._run) != self._run:
+            return []
+        is_wanted = record.headers.get(EVENT_TYPE) in _WANTED
+        is_due = self._due_ms is not None and at_ms >= self._due_ms
+        kept = self._kept_again(offset)
+        if not is_wanted and not is_due:
+            return kept
+        try:
+            recorded = Recorded(record.position, self._codec.decode(record.value), None, at_ms)
+        except ContractError:
+            return kept
+        return kept + self._fold(recorded, is_wanted)
+
+    def _kept_again(self, offset: int) -> list[Change]:
+        """Rows that this very record changed last: they are kept again, in case not every copy of them was."""
+        if offset >= self._reached:
+            return []
+        return [Change(domain, row, []) for domain, row in self.rows.items() if row.next_offset == offset + 1]
+
+    def _fold(self, recorded: Recorded[Payload], is_wanted: bool) -> list[Change]:
+        own = recorded.envelope.domain if is_wanted else ""
+        changes = []
+        for domain in dict.fromkeys([*self.rows, own] if own else self.rows):
+            before = self.rows.get(domain, NO_ROW)
+            if domain == own:
+                row, ended = apply(before, recorded)
+            else:
+                row, ended = pass_time(before, recorded.position.offset, recorded.recorded_at_ms)
+            if row is not before:
+                self.rows[domain] = row
+                changes.append(Change(domain, row, [self._said(domain, window, recorded) for window in ended]))
+        self._due_ms = self._next_due()
+        return changes
+
+    def _said(self, domain: str, window: Window, cause: Recorded[Payload]) -> Outgoing:
+        """The event of an ended window, in the partition that it was counted in."""
+        payload = KpiWindowClosed(
+            from_us=window.start_ms * 1_000,
+            until_us=window.end_ms * 1_000,
+            window_ms=window.length_ms,
+            bundle=window.policy.bundle,
+            bundle_digest=window.policy.digest,
+            figures=window.figures,
+        )
+        event = self._mint.outside_event(Draft(payload, domain), payload.until_us)
+        envelope = event.envelope.model_copy(
+            update={
+                "event_id": self._identity(domain, window),
+                "causation_id": cause.envelope.event_id,
+                "cause_topic": cause.position.topic,
+                "cause_partition": cause.position.partition,
+                "cause_offset": cause.position.offset,
+            }
+        )
+        return self._mint.record(replace(event, envelope=envelope), self._partition)
+
+    def _identity(self, domain: str, window: Window) -> str:
+        """The window's own: what was counted and which record ended it are no part of it."""
+        place = (self._mint.run, self._partition, domain, window.length_ms, window.start_ms, window.policy.digest)
+        return content_id(KpiWindowClosed.event_type(), "/".join(map(str, place)).encode())
+
+    def _next_due(self) -> int | None:
+        return min((row.due_ms for row in self.rows.values() if row.due_ms is not None), default=None)

@@ -1,0 +1,376 @@
+"""The KPI topology on a real Kafka: killed again and again it counts nothing twice and leaves nothing out."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.events.kpis import KpiWindowClosed
+from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
+from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
+from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.registry import BundledRegistry
+from autopilot.streams.mint import Mint
+from autopilot.streams.reader import read
+
+pytestmark = pytest.mark.kafka
+
+PROGRAM = Path(__file__).with_name("kpis_program.py")
+REGISTRY = BundledRegistry()
+MINT = Mint(Codec(REGISTRY), "test", 4)
+DOMAINS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
+BEGIN_MS = 1_700_000_040_000
+"""Start of a minute, which is not a start of five."""
+QUALITY = Quality(freshness_bp=10_000, completeness_bp=9_000, validity_bp=10_000, order_bp=10_000)
+
+
+@pytest.fixture
+def log(cluster: dict[str, str]) -> dict[str, str]:
+    """The cluster, its log stamped by the writer, so that half an hour passes in seconds."""
+    change = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, str(Topic.LOG), incremental_configs=[change])
+    client = AdminClient(cluster)
+    for done in client.incremental_alter_configs([resource]).values():
+        done.result()
+    return cluster
+
+
+# -- a log to count ----------------------------------------------------------------------------------------------------
+
+
+def decision(incident: str, plan: str, policy: str) -> Decision:
+    return Decision(
+        decision_id=f"dec-{plan}",
+        plan_id=plan,
+        incident_id=incident,
+        plan_hash="sha256:0",
+        bundle=f"{policy}@1",
+        bundle_digest=f"sha256:{policy}",
+        rules=[],
+        facts=[],
+        facts_digest="",
+    )
+
+
+def outcome(incident: str, plan: str, phase: str) -> Outcome:
+    return Outcome(
+        outcome_id=f"out-{plan}-{phase}",
+        execution_id=f"exe-{plan}",
+        plan_id=plan,
+        incident_id=incident,
+        remedy="roll-back",
+        context="any",
+        phase=phase,
+        checks=[],
+        confidence_bp=9_000,
+        reason="",
+        measured_from_us=0,
+        measured_until_us=0,
+        evidence=[],
+    )
+
+
+def course(dice: random.Random, name: str) -> Iterator[Payload]:
+    """What happens in one incident, in its order."""
+    policy = dice.choice(("old", "new"))
+    yield IncidentOpened(incident_id=name, signal_ids=[], severity="page", title="", started_at_us=0)
+    for attempt in range(dice.randint(1, 2)):
+        plan = f"{name}-plan-{attempt}"
+        verdict = decision(name, plan, policy)
+        if dice.random() < 0.5:
+            yield ApprovalRequested(
+                approval_id=f"app-{plan}", decision=verdict, group="sre", needed=1, summary="", expires_at_us=0
+            )
+        if dice.random() < 0.3:
+            yield PlanDenied(decision=verdict, reason="")
+            continue
+        yield PlanAuthorized(decision=verdict, obligations=[], approvals=[], not_after_us=0)
+        if dice.random() < 0.7:
+            yield OutcomeVerified(outcome=outcome(name, plan, "remedy"))
+            break
+        yield OutcomeRejected(outcome=outcome(name, plan, "remedy"))
+        yield OutcomeVerified(outcome=outcome(name, plan, "rollback"))
+    yield IncidentClosed(incident_id=name, resolution="remediated", reason="")
+
+
+class Writer:
+    """Writes the log second by second, each second in a transaction of its own; some of them are aborted."""
+
+    def __init__(self, kafka: Mapping[str, str], seed: int) -> None:
+        self.seed = seed
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._go_on)
+        self._dice = random.Random(seed)
+        self._under_way: list[tuple[str, Iterator[Payload]]] = []
+        self._opened = 0
+        self._now_ms = 0
+        self.second = 0
+        self._producer = Producer({**kafka, "transactional.id": "kpis-test", "linger.ms": 0})
+        self._producer.init_transactions(30)
+
+    def write(self, seconds: int, aborted: float = 0.15) -> None:
+        for _ in range(seconds):
+            self.second += 1
+            self._producer.begin_transaction()
+            if self._dice.random() < aborted:
+                for payload in course(self._dice, f"inc-ghost-{self.second}"):
+                    self._send(payload, self._dice.choice(DOMAINS))
+                self._producer.flush(30)
+                self._producer.abort_transaction(30)
+                continue
+            for payload, domain in self._events():
+                self._send(payload, domain)
+            for partition in range(4):
+                self._send(Tick(at_us=self._at_ms * 1_000), "", partition)
+            self._producer.commit_transaction(30)
+
+    def start(self) -> None:
+        """Goes on writing, much faster than the time in the log passes."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Writes a last second, an hour later, so that every window has ended."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._thread.join()
+            self.second += 3_600
+            self.write(1, aborted=0)
+
+    def _go_on(self) -> None:
+        while not self._stop.wait(0.1):
+            self.write(5)
+
+    @property
+    def _at_ms(self) -> int:
+        return BEGIN_MS + self.second * 1_000
+
+    def _events(self) -> Iterator[tuple[Payload, str]]:
+        if self._dice.random() < 0.6:
+            self._opened += 1
+            self._under_way.append((self._dice.choice(DOMAINS), course(self._dice, f"inc-{self._opened}")))
+        for one in self._dice.sample(self._under_way, min(4, len(self._under_way))):
+            domain, rest = one
+            payload = next(rest, None)
+            if payload is None:
+                self._under_way.remove(one)
+            else:
+                yield payload, domain
+        if self._dice.random() < 0.2:
+            yield (
+                TelemetryQualityChanged(quality=QUALITY, previous=QUALITY, worst_series="", reason=""),
+                self._dice.choice(DOMAINS),
+            )
+
+    def _send(self, payload: Payload, domain: str, partition: int | None = None) -> None:
+        self._now_ms = at_ms = max(self._at_ms, self._now_ms + self._dice.randrange(100))
+        draft = Draft(payload, domain)
+        out = MINT.from_outside(draft, at_ms * 1_000, {})
+        self._producer.produce(
+            out.topic,
+            out.value,
+            out.key,
+            out.partition if partition is None else partition,
+            headers=list(out.headers.items()),
+            timestamp=at_ms,
+        )
+
+
+# -- a fresh count, which shares no code with the topology -------------------------------------------------------------
+
+Key = tuple[int, str, str, int, int]
+"""Partition, domain, policy digest, length in ms, start in ms."""
+
+
+def fresh_count(kafka: Mapping[str, str]) -> dict[Key, Counter[str]]:
+    """Every window of the log, counted from all of its events at once."""
+    events = list(read(kafka, REGISTRY, str(Topic.LOG)))
+    windows: dict[Key, Counter[str]] = {}
+    for event, digest, fact, amount in facts(events):
+        for length in (60_000, 300_000):
+            start = event.recorded_at_ms // length * length
+            key = (event.position.partition, event.envelope.domain, digest, length, start)
+            windows.setdefault(key, Counter())[fact] += amount
+    return windows
+
+
+def facts(events: list[Any]) -> Iterator[tuple[Any, str, str, int]]:
+    """What each event adds: the event, the policy's digest, the name of the figure and the amount."""
+    decided = [e for e in events if isinstance(e.payload, PlanAuthorized | PlanDenied)]
+    digest_of = {e.payload.decision.plan_id: e.payload.decision.bundle_digest for e in decided}
+    opened_at = {e.payload.incident_id: e.recorded_at_ms for e in events if isinstance(e.payload, IncidentOpened)}
+    asked_at = {
+        e.payload.decision.plan_id: e.recorded_at_ms for e in events if isinstance(e.payload, ApprovalRequested)
+    }
+    first = {e.payload.decision.incident_id: e.position for e in reversed(decided)}
+    for e in decided:
+        rule = e.payload.decision
+        yield e, rule.bundle_digest, type(e.payload).__name__, 1
+        if first[rule.incident_id] == e.position:
+            yield e, rule.bundle_digest, "latencies", 1
+            yield e, rule.bundle_digest, "latency_ms", e.recorded_at_ms - opened_at[rule.incident_id]
+        if rule.plan_id in asked_at:
+            yield e, rule.bundle_digest, "waits", 1
+            yield e, rule.bundle_digest, "wait_ms", e.recorded_at_ms - asked_at[rule.plan_id]
+    for e in events:
+        if isinstance(e.payload, OutcomeVerified | OutcomeRejected):
+            judged = e.payload.outcome
+            name = "rollbacks" if judged.phase == "rollback" else type(e.payload).__name__
+            yield e, digest_of[judged.plan_id], name, 1
+        elif isinstance(e.payload, TelemetryQualityChanged):
+            yield e, "", "reports", 1
+            yield e, "", "quality", min(e.payload.quality.model_dump().values())
+
+
+def said(kafka: Mapping[str, str]) -> tuple[dict[Key, Counter[str]], int]:
+    """The windows that the topology said, each once, and how often any was said again."""
+    by_id = {}
+    events = list(read(kafka, REGISTRY, str(Topic.KPIS), types=[KpiWindowClosed]))
+    for e in events:
+        assert by_id.setdefault(e.envelope.event_id, e).payload == e.payload
+    windows: dict[Key, Counter[str]] = {}
+    for e in by_id.values():
+        window, figures = e.payload, e.payload.figures
+        key = (
+            e.position.partition,
+            e.envelope.domain,
+            window.bundle_digest,
+            window.window_ms,
+            window.from_us // 1_000,
+        )
+        assert key not in windows
+        windows[key] = +Counter(
+            PlanAuthorized=figures.authorized,
+            PlanDenied=figures.denied,
+            latencies=figures.decision_latency.count,
+            latency_ms=figures.decision_latency.sum_ms,
+            waits=figures.approval_wait.count,
+            wait_ms=figures.approval_wait.sum_ms,
+            OutcomeVerified=figures.verified,
+            OutcomeRejected=figures.rejected,
+            rollbacks=figures.rollbacks,
+            reports=figures.quality_reports,
+            quality=figures.quality_sum_bp,
+        )
+        assert sum(figures.decision_latency.below_ms.values()) == figures.decision_latency.count
+    return windows, len(events) - len(by_id)
+
+
+# -- the topology as a process that dies -------------------------------------------------------------------------------
+
+
+class Mortal:
+    """The topology's process."""
+
+    def __init__(self, kafka: Mapping[str, str], folder: Path) -> None:
+        self._kafka = kafka
+        self.folder = folder
+        self._log = folder.parent / "kpis.log"
+        self.start()
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            command = [sys.executable, str(PROGRAM), self._kafka["bootstrap.servers"], str(self.folder)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(20)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+def ends(kafka: Mapping[str, str], topic: Topic) -> int:
+    """How many records and markers a topic has."""
+    consumer = Consumer({**kafka, "group.id": "unused"})
+    try:
+        return sum(consumer.get_watermark_offsets(TopicPartition(str(topic), p), 10)[1] for p in range(4))
+    finally:
+        consumer.close()
+
+
+def committed(kafka: Mapping[str, str]) -> int:
+    """Sum of the offsets that the topology has committed."""
+    consumer = Consumer({**kafka, "group.id": "kpis"})
+    wanted = [TopicPartition(str(Topic.LOG), p) for p in range(4)]
+    try:
+        return sum(max(found.offset, 0) for found in consumer.committed(wanted, 10))
+    finally:
+        consumer.close()
+
+
+def wait_for(reached: Callable[[], bool], timeout_s: float, what: Callable[[], str]) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def mortal(log: dict[str, str], tmp_path: Path) -> Iterator[Mortal]:
+    process = Mortal(log, tmp_path / "rows")
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def writer(log: dict[str, str]) -> Iterator[Writer]:
+    """A writer that goes on while the topology lives and dies."""
+    writer = Writer(log, random.SystemRandom().randrange(10**6))
+    writer.start()
+    yield writer
+    writer.end()
+
+
+def test_killed_again_and_again_it_counts_what_a_fresh_count_does(
+    log: dict[str, str], mortal: Mortal, writer: Writer
+) -> None:
+    dice = random.Random(writer.seed)
+    print(f"seed {writer.seed}")
+    for kill in range(5):
+        wait_for(growth(log, dice.randint(1, 60)), 40, mortal.log)
+        mortal.kill()
+        if kill == 2:
+            shutil.rmtree(mortal.folder)
+        mortal.start()
+    writer.end()
+    wanted = fresh_count(log)
+    wait_for(lambda: set(said(log)[0]) >= set(wanted), 30, lambda: missing(log, wanted) + mortal.log())
+    wait_for(lambda: committed(log) >= ends(log, Topic.LOG) - 8, 20, mortal.log)
+    counted, repeated = said(log)
+    print(f"{len(wanted)} windows, {repeated} said again, {writer.second} s")
+    assert counted == wanted
+    assert len(wanted) > 100
+    assert mortal.stop() == 0
+
+
+def missing(kafka: Mapping[str, str], wanted: Mapping[Key, Counter[str]]) -> str:
+    """What a failure is told by."""
+    left = sorted(set(wanted) - set(said(kafka)[0]))
+    return f"{len(left)} of {len(wanted)}: {left[:20]}; {committed(kafka)} of {ends(kafka, Topic.LOG)} "
+
+
+def growth(kafka: Mapping[str, str], records: int) -> Callable[[], bool]:
+    """Whether the rows' changelog has grown by so many records since."""
+    enough = ends(kafka, Topic.KPI_STATE) + records
+    return lambda: ends(kafka, Topic.KPI_STATE) >= enough
