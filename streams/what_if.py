@@ -31,6 +31,7 @@ from autopilot.schemas.events.people import ApprovalGranted
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
 from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
 from autopilot.schemas.identity import LIVE_RUN
+from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
@@ -93,7 +94,8 @@ class _Fate:
         self.asked = self.asked or isinstance(payload, ApprovalRequested)
         if self.ending is UNDECIDED and isinstance(payload, PlanAuthorized | PlanDenied):
             self.ending = _ENDINGS[type(payload)]
-            self.rules = tuple(outcome.rule for outcome in payload.decision.rules)
+            effects = ("deny", "error") if isinstance(payload, PlanDenied) else ("permit",)
+            self.rules = tuple(outcome.rule for outcome in payload.decision.rules if outcome.effect in effects)
             self.reason = payload.reason if isinstance(payload, PlanDenied) else ""
             self.decision_id = payload.decision.decision_id
 
@@ -114,17 +116,19 @@ class _Told:
 class _Partition:
     """One partition of the control log, folded again."""
 
-    def __init__(self, candidate: PolicySet, codec: Codec, mint: Mint) -> None:
+    def __init__(self, candidate: PolicySet, codec: Codec, mint: Mint, run: str) -> None:
+        self._run = run.encode()
         self.plans: dict[str, _Told] = {}
         self._codec = codec
-        self._fold = PartitionFold(WhatIfPolicy(candidate), codec, mint, reads_run=LIVE_RUN)
+        self._own = mint.codec
+        self._fold = PartitionFold(WhatIfPolicy(candidate), codec, mint, reads_run=run)
         self._made: set[tuple[str, str]] = set()
         self._gone: set[str] = set()
         self._diverged: dict[str, int] = {}
 
     def take(self, record: Record) -> None:
         """Folds one record, unless what it tells would not have been."""
-        if record.headers.get(RUN, LIVE_RUN.encode()) != LIVE_RUN.encode():
+        if record.headers.get(RUN, self._run) != self._run:
             return
         try:
             event = self._codec.decode(record.value)
@@ -141,7 +145,7 @@ class _Partition:
         for out in self._fold.step([record]):
             if out.headers.get(EVENT_TYPE) == b"DeadLettered":
                 continue
-            made = self._codec.decode(out.value)
+            made = self._own.decode(out.value)
             self._made.add((made.type, plan_of(made.payload)))
             told = self.plans.get(plan_of(made.payload))
             if told is not None:
@@ -191,12 +195,14 @@ def plan_of(payload: Payload) -> str:
     return ""
 
 
-def what_if(candidate: PolicySet, codec: Codec, partitions: Sequence[Iterable[Sequence[Record]]]) -> Backtest:
+def what_if(
+    candidate: PolicySet, codec: Codec, partitions: Sequence[Iterable[Sequence[Record]]], run: str = LIVE_RUN
+) -> Backtest:
     """Folds every partition of the control log, given as chunks of records, and lists the plans that fare otherwise."""
-    mint = Mint(codec, PolicyAgent.name, len(partitions))
+    mint = Mint(Codec(BundledRegistry()), PolicyAgent.name, len(partitions), run)
     plans: list[_Told] = []
     for chunks in partitions:
-        partition = _Partition(candidate, codec, mint)
+        partition = _Partition(candidate, codec, mint, run)
         for chunk in chunks:
             for record in chunk:
                 partition.take(record)

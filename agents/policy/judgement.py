@@ -23,6 +23,8 @@ class Judge:
     def __init__(self, candidate: str = "") -> None:
         self._candidate = candidate
         self._standings: dict[tuple[str, ...], Standing] = {}
+        self._last: tuple[Configuration, Standing] | None = None
+        """The configuration seen last, which is replaced whole when it changes, and what it comes to."""
 
     def of(self, state: PolicyState, holding: Holding, cause_id: str) -> tuple[Decision, Verdict]:
         """The decision on a plan on the facts of now. `cause_id` is the event that asks for it."""
@@ -47,6 +49,8 @@ class Judge:
         """What is in force now."""
         entry = state.catalogue.entries.get(self._candidate)
         configuration = state.configuration
+        if entry is None and self._last is not None and self._last[0] is configuration:
+            return self._last[1]
         if entry is not None and entry.content:
             bundles = {**configuration.documents.get("PolicyBundle", {}), entry.bundle: entry.document()}
             configuration = Configuration(documents={**configuration.documents, "PolicyBundle": bundles})
@@ -55,6 +59,7 @@ class Judge:
             if len(self._standings) >= _MOST_STANDINGS:
                 self._standings.clear()
             self._standings[key] = standing_of(configuration)
+        self._last = (configuration, self._standings[key])
         return self._standings[key]
 
 

@@ -123,7 +123,7 @@ def export(output: Output, log: LogPlace = LIVE) -> None:
 def _backtested(bundle: Sequence[Path], log: ControlLog, level: BacktestLevel) -> Backtest:
     candidate = policies_of(bundle)
     if level is BacktestLevel.SEQUENTIAL:
-        return what_if(candidate, *log.partitions())
+        return what_if(candidate, *log.partitions(), log.run)
     try:
         return first_order(candidate, log.decisions())
     except MismatchError as error:

@@ -1,6 +1,7 @@
 """Where recorded decisions come from: the live log, an archive of it, or a file that `policy export` wrote."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -55,6 +56,15 @@ class ControlLog:
         announce(f"folding the log of {self.where}")
         return self._codec, [self._chunks(at) for at in range(len(self._bounds()))]
 
+    @cached_property
+    def run(self) -> str:
+        """The run whose decisions these are: `live`, but for the archive of a simulation, which is of another."""
+        if self.where == LIVE or self.file is not None:
+            return LIVE_RUN
+        records = (record for at in range(len(self._bounds())) for chunk in self._chunks(at) for record in chunk)
+        runs = (record.headers.get(RUN, b"").decode() for record in records)
+        return next((run for run in runs if run and not run.startswith("shadow:")), LIVE_RUN)
+
     def _bounds(self) -> list[tuple[int, int]]:
         return [bounds for partition, bounds in self._source.bounds().items() if is_log(partition)]
 
@@ -70,8 +80,9 @@ class ControlLog:
                 yield from self._events(record for record in chunk if record.headers.get(EVENT_TYPE) in wanted)
 
     def _events(self, records: Iterable[Record]) -> Iterator[Event[Payload]]:
+        run = self.run.encode()
         for record in records:
-            if record.headers.get(RUN, LIVE_RUN.encode()) == LIVE_RUN.encode():
+            if record.headers.get(RUN, run) == run:
                 try:
                     yield self._codec.decode(record.value)
                 except ContractError:
