@@ -10,7 +10,19 @@ from pathlib import Path
 
 from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.infra.platform.topics import recreate_topics
-from bench import codec, consumers, loop_latency, observer, projections, recovery, seals, simulation
+from bench import (
+    codec,
+    consumers,
+    loop_latency,
+    observer,
+    policy,
+    projections,
+    recovery,
+    replay,
+    seals,
+    security,
+    simulation,
+)
 from bench.measure import Figure, print_figures
 
 PARTITIONS = 4
@@ -18,8 +30,11 @@ PARTITIONS = 4
 ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "codec": ("contracts", codec.figures),
     "observer": ("telemetry through the observer", observer.figures),
+    "replay": ("replaying what was recorded", replay.figures),
     "simulation": ("telemetry through a whole simulation", simulation.figures),
+    "policy": ("policies: live decisions, and 10,000,000 in bulk", policy.figures),
     "seals": ("sealing and verifying, but for Kafka", seals.figures),
+    "security": ("Kafka with TLS, passwords and access control lists, and without", security.figures),
 }
 ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]] = {
     "consumers": ("the same telemetry records, four consumers", consumers.figures),

@@ -39,6 +39,7 @@ from bench.policy_world import NOW_US, plans, state_in_force
 
 ROOT: Final = Path(__file__).parents[1]
 DEFAULT: Final = ROOT / "policies/bundles/default.yaml"
+ROWS: Final = 10_000_000
 LIVE: Final = 3_000
 COLD: Final = 5_000
 REGO: Final = Path(__file__).with_name("policy_default.rego")
@@ -178,15 +179,20 @@ def _opa(opa: str, table: FactTable, policies: PolicySet) -> tuple[float, int]:
     return len(rows) / (ns / 1e9), int(np.sum(np.array(theirs) == np.array(ours)))
 
 
+def figures(rows: int = ROWS, opa: str | None = None) -> Iterator[Figure]:
+    """All of them."""
+    yield from live()
+    yield from engines(opa or shutil.which("opa"))
+    yield from bulk(rows)
+
+
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the bulk evaluation")
-    parser.add_argument("--opa", default=shutil.which("opa"), help="the program of OPA")
+    parser.add_argument("--rows", type=int, default=ROWS, help="rows of the bulk evaluation")
+    parser.add_argument("--opa", help="the program of OPA; otherwise that on the path")
     given = parser.parse_args()
-    print_figures("policy, per core: live", live())
-    print_figures("policy, per core: verdicts", engines(given.opa))
-    print_figures(f"policy, per core: bulk, {given.rows:,} rows", bulk(given.rows))
+    print_figures(f"policy, per core; bulk on {given.rows:,} rows", figures(given.rows, given.opa))
 
 
 if __name__ == "__main__":
