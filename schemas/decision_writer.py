@@ -16,7 +16,6 @@ Write = Callable[[Any, bytearray], None]
 KEPT: Final = "Fact"
 """The record whose bytes are kept. All its fields are plain values."""
 _MOST_KEPT: Final = 65_536
-_SMALL: Final = tuple(bytes([n << 1]) for n in range(64))
 
 
 def record_writer(schema: Schema) -> Write:
@@ -26,8 +25,12 @@ def record_writer(schema: Schema) -> Write:
 
 def long(value: int) -> bytes:
     """A zig-zag variable-length number of 64 bits."""
-    if 0 <= value < 64:
+    if 0 <= value < _FEW:
         return _SMALL[value]
+    return _long_bytes(value)
+
+
+def _long_bytes(value: int) -> bytes:
     left = (value << 1) ^ (value >> 63)
     out = bytearray()
     while left > 127:
@@ -35,6 +38,11 @@ def long(value: int) -> bytes:
         left >>= 7
     out.append(left)
     return bytes(out)
+
+
+_FEW: Final = 1_024
+_SMALL: Final = tuple(_long_bytes(n) for n in range(_FEW))
+"""The numbers that lengths mostly are."""
 
 
 def _record(schema: Schema, named: dict[str, Write]) -> Write:
@@ -46,27 +54,29 @@ def _record(schema: Schema, named: dict[str, Write]) -> Write:
             write_field(of(value), out)
 
     names = [name for name, _ in fields]
-    chosen = _kept(write, names) if schema["name"] == KEPT else write
+    chosen: Write = _Kept(write, names) if schema["name"] == KEPT else write
     named[f"{schema.get('namespace', '')}.{schema['name']}"] = chosen
     return chosen
 
 
-def _kept(write: Write, names: list[str]) -> Write:
-    of = attrgetter(*names)
-    known: dict[Any, bytes] = {}
+class _Kept:
+    """Writes a record of plain values, and keeps its bytes."""
 
-    def write_kept(value: Any, out: bytearray) -> None:
-        key = of(value)
-        found = known.get(key)
+    def __init__(self, write: Write, names: list[str]) -> None:
+        self.key = attrgetter(*names)
+        self.known: dict[Any, bytes] = {}
+        self._write = write
+
+    def __call__(self, value: Any, out: bytearray) -> None:
+        key = self.key(value)
+        found = self.known.get(key)
         if found is None:
-            if len(known) >= _MOST_KEPT:
-                known.clear()
+            if len(self.known) >= _MOST_KEPT:
+                self.known.clear()
             fresh = bytearray()
-            write(value, fresh)
-            found = known[key] = bytes(fresh)
+            self._write(value, fresh)
+            found = self.known[key] = bytes(fresh)
         out += found
-
-    return write_kept
 
 
 def _writer(avro: Any, named: dict[str, Write]) -> Write:
@@ -76,7 +86,8 @@ def _writer(avro: Any, named: dict[str, Write]) -> Write:
         if avro["type"] == "record":
             return _record(avro, named)
         if avro["type"] == "array":
-            return _array(_writer(avro["items"], named))
+            items = _writer(avro["items"], named)
+            return _array_of_kept(items) if isinstance(items, _Kept) else _array(items)
         if avro["type"] == "map":
             return _map(_writer(avro["values"], named))
         return _writer(avro["type"], named)
@@ -104,6 +115,20 @@ def _array(write: Write) -> Write:
             out += long(len(values))
             for value in values:
                 write(value, out)
+        out.append(0)
+
+    return write_array
+
+
+def _array_of_kept(kept: "_Kept") -> Write:
+    def write_array(values: Any, out: bytearray) -> None:
+        if values:
+            out += long(len(values))
+            try:
+                out += b"".join(map(kept.known.__getitem__, map(kept.key, values)))
+            except KeyError:
+                for value in values:
+                    kept(value, out)
         out.append(0)
 
     return write_array
