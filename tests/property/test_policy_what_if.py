@@ -47,9 +47,9 @@ def limited(budget: int, attempts: int, failures: int) -> PolicyBundle:
     )
 
 
-def recorded_log(steps: list[tuple[str, int, int]], ruling: PolicyBundle) -> InProcess:
+def recorded_log(steps: list[tuple[str, int, int]], ruling: PolicyBundle, run: str = "live") -> InProcess:
     """A log as the policy would make it of those steps; only what it authorised is started."""
-    runner = InProcess([PolicyAgent()], start_us=START_US, keys=[POLICY])
+    runner = InProcess([PolicyAgent()], start_us=START_US, keys=[POLICY], run=run)
     in_force = document(ruling.model_dump(mode="json"))
     runner.configure([*fleet_documents(list(SERVICES), 1), signers(), in_force], ADMINISTRATOR)
     runner.advance(seconds=1)
@@ -167,3 +167,12 @@ def test_the_bundle_that_ruled_changes_nothing_in_a_whole_loop_and_a_stricter_on
     stricter = what_if(policy_set([strict.source]), loop.runner.codec, [log])
     assert [(flip.before, flip.after) for flip in stricter.flips] == [("authorised", "denied")] * (len(plans) - 1)
     assert all("events that followed are left out" in flip.note for flip in stricter.flips)
+
+
+def test_the_log_of_a_simulation_is_read_under_its_own_run() -> None:
+    runner = recorded_log([("propose", 0, 1)], limited(1, 1, 1), "simulation:july")
+    log = [runner.topics[str(Topic.LOG)]]
+    denying = bundle_of(PERMIT, rule("all", "deny", "plan_cost >= 0"), name="loop")
+    found = what_if(policy_set([denying.source]), runner.codec, log, "simulation:july")
+    assert [(flip.before, flip.after, flip.rules) for flip in found.flips] == [("authorised", "denied", ("all",))]
+    assert what_if(policy_set([denying.source]), runner.codec, log).decisions == 0
