@@ -13,6 +13,7 @@ from autopilot.schemas.contract import Payload
 from autopilot.schemas.errors import UnknownSchemaError
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.registry import canonical_json, subject_of
+from autopilot.streams.errors import UnreachableError
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 _NO_IDLE_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
@@ -20,8 +21,11 @@ _NO_IDLE_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
 _CONTENT = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
 
 
-class RegistryError(MendableError):
-    """The registry cannot be reached or refuses: the message says what was asked of whom, and the answer."""
+class RegistryError(MendableError, UnreachableError):
+    """The registry cannot be reached or refuses: the message says what was asked of whom, and the answer.
+
+    A worker takes it as it takes a broker that does not answer: it starts anew until the registry is back.
+    """
 
 
 class HttpSchemaRegistry:
