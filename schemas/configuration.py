@@ -323,13 +323,15 @@ class Configuration(Written):
     """The documents in force, of all kinds. Kept in agents' states; what it does not know it leaves as documents."""
 
     documents: dict[str, dict[str, Document]] = {}
+    said_at_us: int = 0
+    """When the last activation was said, by its author's clock; an earlier one is a repetition and does not count."""
 
     def with_activated(self, documents: Iterable[Document]) -> "Configuration":
         """The configuration after an activation: each kind that is present is replaced whole."""
         fresh: dict[str, dict[str, Document]] = {}
         for doc in documents:
             fresh.setdefault(doc.kind, {})[doc.name] = doc
-        return Configuration(documents={**self.documents, **fresh})
+        return Configuration(documents={**self.documents, **fresh}, said_at_us=self.said_at_us)
 
     def of_kind(self, kind: str) -> list[Document]:
         """The documents of a kind, by name."""

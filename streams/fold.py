@@ -18,13 +18,13 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Principal
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Envelope, Event, Output, Recorded, Rejection
-from autopilot.schemas.errors import ContractError, UnknownEventTypeError
+from autopilot.schemas.errors import ContractError, InvalidError, UnknownEventTypeError
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.runtime import AgentFaulted, DeadLettered, Tick
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
-from autopilot.streams.trust import AUTHORITATIVE, check_activation, signer_of
+from autopilot.streams.trust import AUTHORITATIVE, check_activation, check_first_said, check_place, signer_of
 
 S = TypeVar("S")
 
@@ -38,7 +38,10 @@ class RuntimeState:
 
     configuration: Configuration = field(default_factory=Configuration)
     placements: dict[str, int] = field(default_factory=dict)
-    parked: set[str] = field(default_factory=set)
+    parked: list[str] = field(default_factory=list)
+    """In the order in which they were parked, so that a dump is the same in every process."""
+    heard: dict[str, int] = field(default_factory=dict)
+    """Signed orders of the last day, and when they were said: each counts once."""
     now_us: int = 0
     next_offset: int = 0
 
@@ -107,11 +110,13 @@ class PartitionFold(Generic[S]):
         head = _RUNTIME_STATE.dump_json(self.runtime)
         return len(head).to_bytes(4, "big") + head + self.agent.dump_state(self.state)
 
-    def load(self, data: bytes) -> None:
-        """Takes over a dumped state."""
+    def load(self, data: bytes, *, same_code: bool = True) -> None:
+        """Takes over a dumped state. What other code had parked is no longer parked under this one."""
         end = 4 + int.from_bytes(data[:4], "big")
         self.runtime = _RUNTIME_STATE.validate_json(data[4:end])
         self.state = self.agent.load_state(data[end:])
+        if not same_code:
+            self.runtime.parked.clear()
         self._derive()
 
     # -- fold --------------------------------------------------------------------------------------------------------
@@ -139,9 +144,7 @@ class PartitionFold(Generic[S]):
         if record.headers.get(RUN, self._reads_run) != self._reads_run:
             return None
         try:
-            if name is not None and name not in self._known:
-                raise UnknownEventTypeError(EVENT_TYPE, name.decode(errors="replace"), "an event type of this version")
-            event = self._codec.decode(record.value)
+            event = self._decoded(record, name)
         except ContractError as error:
             out.append(self.dead_letter(record, error.error_class, error.field, error.value, error.expected))
             return None
@@ -153,7 +156,25 @@ class PartitionFold(Generic[S]):
         if type(event.payload) not in self._handles:
             return None
         signed_by = signer_of(record, event.type, self._signers) if event.type in AUTHORITATIVE else None
+        if signed_by is not None and self._is_repeated(record, event, out):
+            return None
         return Recorded(record.position, event, signed_by, record.timestamp_ms)
+
+    def _decoded(self, record: Record, name: bytes | None) -> Event[Any]:
+        """The record's event. Raises `ContractError`."""
+        if name is not None and name not in self._known:
+            raise UnknownEventTypeError(EVENT_TYPE, name.decode(errors="replace"), "an event type of this version")
+        event = self._codec.decode(record.value)
+        if event.envelope.run.encode() != self._reads_run:
+            raise InvalidError("run", f"`{event.envelope.run}`", f"that of the header, `{self._reads_run.decode()}`")
+        return event
+
+    def _is_repeated(self, record: Record, event: Event[Any], out: list[Outgoing]) -> bool:
+        """Whether signed words are somebody's copy of what was said before or elsewhere; they are dead-lettered."""
+        found = check_place(record, event) or check_first_said(event, self.runtime.heard, self.runtime.now_us)
+        if found is not None:
+            out.append(self.dead_letter(record, "repeated", found.field, found.value, found.expected))
+        return found is not None
 
     def _take_over(self, record: Record, event: Event[Any], out: list[Outgoing]) -> bool:
         """Takes over a tick or an activation; False for one that is late or does not count."""
@@ -228,7 +249,7 @@ class PartitionFold(Generic[S]):
 
     def _park(self, recorded: Recorded[Payload], error: Exception, out: list[Outgoing]) -> None:
         unit = _unit(recorded.envelope)
-        self.runtime.parked.add(unit)
+        self.runtime.parked.append(unit)
         where = " <- ".join(
             f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}"
             for frame in reversed(traceback.extract_tb(error.__traceback__))

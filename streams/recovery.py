@@ -1,7 +1,8 @@
 """Recovery: the newest snapshot, then a fold up to the committed offset that writes nothing.
 
 A snapshot of other code is the last state of an epoch: the new code takes it over (its `load_state` migrates it) and
-an `AgentUpgraded` marks the offset. When it cannot be taken over, the new code folds from the beginning.
+an `AgentUpgraded` marks the offset. When it cannot be taken over, the new code folds from the beginning. What the old
+code had parked the new code takes up again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -63,10 +64,11 @@ def snapshot_records(mint: Mint, fold: PartitionFold[Any], topic: Topic, partiti
 
 
 def _load(fold: PartitionFold[Any], snapshot: Snapshot) -> bool:
+    same_code = snapshot.manifest.code_digest == code_digest(fold.agent)
     try:
-        fold.load(snapshot.state)
+        fold.load(snapshot.state, same_code=same_code)
     except (ValueError, KeyError, TypeError):
-        if snapshot.manifest.code_digest == code_digest(fold.agent):
+        if same_code:
             raise
         return False
     return True

@@ -6,7 +6,14 @@ signer list must be signed by an administrator.
 
 The first policy bundles of a partition may come with an activation that an administrator signs. From then on bundles
 change through their life cycle alone (`agents/policy/catalogue.py`): an activation that brings others does not count.
+
+A signature says who, not when or where, and whoever may write to the log could write a signed record once more. So the
+orders of people count once: an activation that is older than the one in force, an order that was heard already and one
+that is a day old do not. What the log caused counts only in the partition of its cause.
 """
+
+from collections.abc import MutableMapping
+from typing import Any, Final
 
 from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.envelope import Event, Rejection
@@ -50,6 +57,13 @@ AUTHORITATIVE: frozenset[str] = frozenset(
     )
 )
 """Event types that mean nothing without a signature."""
+_BOUND: Final = frozenset(
+    model.event_type()
+    for model in (PlanAuthorized, AuthorizationRevoked, ApprovalGranted, ApprovalRejected, ConfigurationActivated)
+)
+"""Those of them whose readers know a repetition by the decision, the request or the configuration that it is about."""
+HEARD_US: Final = 86_400_000_000
+"""How long the orders of people are remembered, and how old one may be: a day."""
 
 
 def signer_of(record: Record, event_type: str, signers: list[Principal]) -> str | None:
@@ -67,7 +81,10 @@ def check_activation(
     record: Record, event: Event[ConfigurationActivated], in_force: Configuration
 ) -> Configuration | Rejection:
     """The configuration after an activation, or why it does not count."""
-    activation = event.payload
+    activation, said_at_us = event.payload, event.envelope.occurred_at_us
+    if said_at_us < in_force.said_at_us:
+        expected = f"none that is older than the one in force, which was said at {in_force.said_at_us}"
+        return Rejection("occurred_at_us", str(said_at_us), expected)
     known = in_force.signers()
     candidate = in_force.with_activated(activation.documents)
     judges = known or candidate.signers()
@@ -86,7 +103,33 @@ def check_activation(
     needed = {Role.ADMINISTRATOR} if brings_signers or first else {Role.ADMINISTRATOR, Role.AUTHOR}
     if not needed & set(roles):
         return Rejection("author", f"`{author}` with roles {sorted(roles)}", f"one of the roles {sorted(needed)}")
-    return candidate
+    return candidate.model_copy(update={"said_at_us": said_at_us})
+
+
+def check_place(record: Record, event: Event[Any]) -> Rejection | None:
+    """Why a record does not count where it stands: what the log caused stands in the partition of its cause."""
+    envelope, here = event.envelope, record.position
+    if envelope.cause_topic != here.topic or envelope.cause_partition == here.partition:
+        return None
+    return Rejection("cause_partition", str(envelope.cause_partition), f"the partition it stands in, {here.partition}")
+
+
+def check_first_said(event: Event[Any], heard: MutableMapping[str, int], now_us: int) -> Rejection | None:
+    """Why a signed order does not count: it was heard before, or is old. One that counts is noted in `heard`.
+
+    `heard` has the ids of orders with the times at which they were said; `now_us` is the last tick's time.
+    """
+    said_at_us, event_id = event.envelope.occurred_at_us, event.envelope.event_id
+    if event.type in _BOUND:
+        return None
+    if said_at_us < now_us - HEARD_US:
+        return Rejection("occurred_at_us", str(said_at_us), f"at most a day before {now_us}: it must be said again")
+    if event_id in heard:
+        return Rejection("event_id", f"`{event_id}` for a second time", "an order that was not heard before")
+    for old in [known for known, at_us in heard.items() if at_us < now_us - HEARD_US]:
+        del heard[old]
+    heard[event_id] = said_at_us
+    return None
 
 
 def _changes_bundles(in_force: Configuration, candidate: Configuration) -> bool:

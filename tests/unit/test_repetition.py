@@ -1,0 +1,145 @@
+"""A signed record that is written once more, or elsewhere, or under another run, changes nothing."""
+
+from dataclasses import replace
+
+from effector_bench import Bench
+from sagas import ADA, BOB, POLICY, authorization, plan, signers
+from scenario import START_US
+
+from autopilot.infra.effector.gate import Gate, GateState
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.configuration import Configuration, Principal, Signers, document
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft, Event, Position, Recorded
+from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
+from autopilot.schemas.events.runtime import DeadLettered, Tick
+from autopilot.schemas.registry import BundledRegistry
+from autopilot.streams.fold import PartitionFold
+from autopilot.streams.mint import Mint
+from autopilot.streams.record import RUN, Outgoing, Record
+from autopilot.streams.trust import HEARD_US
+
+HALT = Halt(scope="shop", ordered_by="bob", reason="r")
+RESUME = Resume(scope="shop", ordered_by="ada", reason="r")
+
+
+def seen(bench: Bench) -> GateState:
+    bench.read()
+    return bench.journal.fold.state
+
+
+def again(bench: Bench, record: Record) -> None:
+    """Whoever may write to the log writes a record once more, byte for byte."""
+    bench.append([Outgoing(record.position.topic, 0, record.key, record.value, record.headers)])
+
+
+def refused(bench: Bench) -> list[Payload]:
+    return [bench.codec.decode(out.value).payload for out in bench.dead]
+
+
+def test_a_resume_that_is_repeated_does_not_lift_a_later_halt() -> None:
+    bench = Bench()
+    bench.say(HALT, key=BOB)
+    bench.say(RESUME, key=ADA)
+    resume = bench.log[-1]
+    bench.say(HALT, key=BOB)
+    again(bench, resume)
+    assert seen(bench).authority.halted("shop")
+    (letter,) = refused(bench)
+    assert isinstance(letter, DeadLettered)
+    assert (letter.error_class, letter.field) == ("repeated", "event_id")
+
+
+def test_the_same_words_count_again_when_they_are_said_again() -> None:
+    bench = Bench()
+    for payload, key in ((HALT, BOB), (RESUME, ADA), (HALT, BOB), (RESUME, ADA)):
+        bench.say(payload, key=key)
+    assert not seen(bench).authority.halted("shop")
+    assert refused(bench) == []
+
+
+def test_an_order_that_is_a_day_old_is_not_taken_and_what_was_heard_is_forgotten_by_then() -> None:
+    bench = Bench()
+    bench.say(HALT, key=BOB)
+    bench.say(RESUME, key=ADA)
+    resume = bench.log[-1]
+    bench.now_us += HEARD_US + 1_000_000
+    bench.say(Tick(at_us=bench.now_us))
+    bench.say(HALT, key=BOB)
+    again(bench, resume)
+    assert seen(bench).authority.halted("shop")
+    assert len(bench.journal.fold.runtime.heard) == 1
+    letter = refused(bench)[0]
+    assert isinstance(letter, DeadLettered)
+    assert letter.field == "occurred_at_us"
+
+
+def test_a_decision_that_is_copied_to_another_partition_is_not_one_there() -> None:
+    elsewhere = Recorded(Position("autopilot.log", 1, 7), _outside(plan()))
+    mint = Mint(Codec(BundledRegistry()), "policy", 2, key=POLICY, signs=frozenset({"PlanAuthorized"}))
+    for partition, known in ((0, []), (1, ["dec-1"])):
+        fold = _gate()
+        draft = Draft(authorization(plan()), "shop", "cart", "inc-1")
+        signed = mint.of_cause(draft, elsewhere, 0, {}, START_US)
+        said = [_configuration(), signed]
+        out = fold.step(
+            [Record(Position(o.topic, partition, i), 0, o.key, o.value, o.headers) for i, o in enumerate(said)]
+        )
+        assert list(fold.state.decisions) == known
+        assert len(out) == 1 - len(known)
+
+
+def test_what_another_run_signed_counts_for_nothing_under_a_header_of_this_one() -> None:
+    fold = _gate()
+    other = Mint(Codec(BundledRegistry()), "policy", 1, run="staging", key=POLICY, signs=frozenset({"PlanAuthorized"}))
+    signed = other.from_outside(Draft(authorization(plan()), "shop", "cart", "inc-1"), START_US, {})
+    disguised = replace(signed, headers={**signed.headers, RUN: b"live"})
+    said = [_configuration(), disguised]
+    (letter,) = fold.step(_records(said, 0))
+    assert fold.state.decisions == {}
+    assert b"staging" in letter.value
+
+
+def test_an_activation_that_is_older_than_the_one_in_force_does_not_count() -> None:
+    bench = Bench()
+    old = bench.log[0]
+    fewer = document(Signers(name="s", signers=[s for s in _signers() if s.name != "bob"]).model_dump(mode="json"))
+    bench.say(ConfigurationActivated(revision="r2", documents=[fewer], author="ada", comment=""), key=ADA)
+    again(bench, old)
+    assert "bob" not in seen(bench).authority.roles
+    assert len(refused(bench)) == 1
+
+
+def test_what_other_code_had_parked_is_taken_up_again() -> None:
+    fold = _gate()
+    fold.runtime.parked += ["shop", "cart"]
+    state = fold.dump()
+    same, other = _gate(), _gate()
+    same.load(state)
+    other.load(state, same_code=False)
+    assert same.runtime.parked == ["shop", "cart"]
+    assert other.runtime.parked == []
+
+
+def _gate() -> PartitionFold[GateState]:
+    codec = Codec(BundledRegistry())
+    return PartitionFold(Gate(), codec, Mint(codec, "effector", 2), reads_run="live")
+
+
+def _records(said: list[Outgoing], partition: int) -> list[Record]:
+    places = (Position(str(out.topic), partition, offset) for offset, out in enumerate(said))
+    return [Record(at, 0, out.key, out.value, out.headers) for at, out in zip(places, said, strict=True)]
+
+
+def _configuration() -> Outgoing:
+    activation = ConfigurationActivated(revision="r", documents=[signers()], author="ada", comment="")
+    mint = Mint(Codec(BundledRegistry()), "ada", 2, key=ADA, signs=frozenset({"ConfigurationActivated"}))
+    return mint.from_outside(Draft(activation, ""), START_US, {})
+
+
+def _signers() -> list[Principal]:
+    return Configuration().with_activated([signers()]).signers()
+
+
+def _outside(payload: Payload) -> Event[Payload]:
+    return Mint(Codec(BundledRegistry()), "planner", 2).outside_event(Draft(payload, "shop", "cart", "inc-1"), START_US)
