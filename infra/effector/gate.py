@@ -68,10 +68,11 @@ class Told:
 
 @dataclass(frozen=True)
 class SignedDecision:
-    """An authorisation as the log bears it, and whose signature it was."""
+    """An authorisation as the log bears it, whose signature it was, and the domain that was signed with it."""
 
     authorization: PlanAuthorized
     signed_by: str
+    domain: str
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,8 @@ class Gate(FoldingAgent[GateState]):
         if known is not None and known.plan != plan:
             return [Rejection("plan_id", f"`{plan.plan_id}`", "a plan that was not proposed before")]
         _remember(state, plan.incident_id, recorded)
-        state.plans[plan.plan_id] = KnownPlan(plan, recorded.envelope.domain, recorded.envelope.service)
+        if known is None:
+            state.plans[plan.plan_id] = KnownPlan(plan, recorded.envelope.domain, recorded.envelope.service)
         return []
 
     @staticmethod
@@ -210,7 +212,8 @@ class Gate(FoldingAgent[GateState]):
         if decision.decision_id in state.decisions:
             return [Rejection("decision_id", f"`{decision.decision_id}`", "a decision that was not made before")]
         _remember(state, decision.incident_id, recorded)
-        state.decisions[decision.decision_id] = SignedDecision(recorded.payload, recorded.signed_by)
+        signed = SignedDecision(recorded.payload, recorded.signed_by, recorded.envelope.domain)
+        state.decisions[decision.decision_id] = signed
         return []
 
     @staticmethod
@@ -344,7 +347,7 @@ def _not_forward(state: GateState, decided: SignedDecision, request: StepRequest
         return "the execution takes no forward step any more"
     if request.decision_id in state.revoked:
         return "the authorisation was revoked"
-    if state.authority.halted(state.plans[request.plan_id].domain):
+    if state.authority.halted(decided.domain):
         return "the domain is halted"
     if now_us > decided.authorization.not_after_us:
         return "the authorisation's time is over"

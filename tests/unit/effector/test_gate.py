@@ -99,6 +99,14 @@ def test_forward_steps_are_refused_after_a_revocation_in_a_halt_and_after_the_de
     assert why_not(authorised(seconds=60), seconds=61) == "the authorisation's time is over"
 
 
+def test_a_halt_holds_for_the_domain_that_was_signed_whatever_the_plan_is_said_to_belong_to() -> None:
+    moved = authorised().events(Said(TWO, domain="elsewhere"))
+    assert why_not(moved.events(halt("elsewhere"))) is None
+    assert why_not(moved.events(halt())) == "the domain is halted"
+    early = given(Gate(), [signers()], Tick(at_us=START_US), Said(TWO, domain="elsewhere"), signed(TWO), halt())
+    assert why_not(early) == "the domain is halted"
+
+
 def test_only_signed_revocations_and_halts_by_those_who_may_count() -> None:
     for said in (
         REVOKED.payload,
