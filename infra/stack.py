@@ -1,6 +1,7 @@
 """The whole of `autopilot up`: broker, registry, topics, contracts and processes, under one supervisord."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -15,10 +16,12 @@ from autopilot.infra.platform.processes import ProcessError, wait_until
 from autopilot.infra.platform.registry import EmbeddedRegistry, registry_answers
 from autopilot.infra.platform.supervision import RUNNING, Program, ProgramState, Supervision
 from autopilot.infra.platform.topics import create_topics
+from autopilot.infra.schema_registry import HttpSchemaRegistry, RegistryError
 from autopilot.infra.security.principals import GRANTS
 from autopilot.infra.security.provision import provision
 from autopilot.infra.settings import PREFIX, Settings, admin_config, kafka_config
 from autopilot.infra.signers import ensure_first_principals
+from autopilot.schemas.contract import Payload
 from autopilot.schemas.events import EVENT_TYPES
 
 KAFKA, REGISTRY, PROJECTOR = "kafka", "registry", "projector"
@@ -39,6 +42,19 @@ class Part:
     def is_well(self) -> bool:
         """Whether it does its work."""
         return self.state in (RUNNING, EXTERNAL)
+
+
+def _registered(client: HttpSchemaRegistry, model: type[Payload], *, last: bool) -> bool:
+    """Whether the registry took the contract. One that has just started answers before it has read its journal, and
+    refuses what it takes a moment later; at the `last` try its refusal is raised.
+    """
+    try:
+        client.id_for(model)
+    except RegistryError:
+        if last:
+            raise
+        return False
+    return True
 
 
 class Stack:
@@ -239,9 +255,11 @@ class Stack:
     def _register_contracts(self) -> None:
         client = registry_of(self._settings)
         self._announce(f"registering {len(EVENT_TYPES)} contracts at {client.url}")
+        until = time.monotonic() + REGISTER_S
         try:
             for model in EVENT_TYPES.values():
-                client.id_for(model)
+                while not _registered(client, model, last=time.monotonic() > until):
+                    time.sleep(0.5)
         finally:
             client.close()
 
