@@ -50,8 +50,7 @@ class AgentRow(BaseModel):
 
 def _said(rows: Rows, recorded: Recorded[Any]) -> None:
     if recorded.envelope.producer in NAMES:
-        row = _row_of(rows, recorded)
-        rows.put(_key(recorded), row)
+        _row_of(rows, recorded)
 
 
 def _upgraded(rows: Rows, recorded: Recorded[AgentUpgraded]) -> None:
@@ -62,7 +61,6 @@ def _upgraded(rows: Rows, recorded: Recorded[AgentUpgraded]) -> None:
         row["upgrades"] += bool(row["code_digest"])
         row["code_digest"] = recorded.payload.code_digest
         row["parked"] = []
-    rows.put(_key(recorded), row)
 
 
 def _faulted(rows: Rows, recorded: Recorded[AgentFaulted]) -> None:
@@ -77,16 +75,17 @@ def _faulted(rows: Rows, recorded: Recorded[AgentFaulted]) -> None:
         "position": str(recorded.position),
     }
     row["faults"] = [*row["faults"], entry][-FAULTS_KEPT:]
-    rows.put(_key(recorded), row)
 
 
 def _row_of(rows: Rows, recorded: Recorded[Any]) -> Row:
-    """The row after one more event."""
-    row = rows.get(_key(recorded))
+    """The row after one more event; it is put already and may be changed further."""
+    at, envelope = recorded.position, recorded.envelope
+    key = f"{envelope.producer}/{at.partition:04}"
+    row = rows.get(key)
     if row is None:
         row = {
-            "agent": recorded.envelope.producer,
-            "partition": recorded.position.partition,
+            "agent": envelope.producer,
+            "partition": at.partition,
             "code_digest": "",
             "upgrades": 0,
             "events": 0,
@@ -94,14 +93,11 @@ def _row_of(rows: Rows, recorded: Recorded[Any]) -> Row:
             "faults": [],
         }
     row["events"] += 1
-    row["last_offset"] = recorded.position.offset
+    row["last_offset"] = at.offset
     row["last_at_ms"] = recorded.recorded_at_ms
-    row["last_cause"] = str(recorded.envelope.cause or "")
+    row["last_cause"] = str(envelope.cause or "")
+    rows.put(key, row)
     return row
-
-
-def _key(recorded: Recorded[Any]) -> str:
-    return f"{recorded.envelope.producer}/{recorded.position.partition:04}"
 
 
 _HANDLERS: Mapping[type[Payload], Handler] = {

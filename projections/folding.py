@@ -40,7 +40,10 @@ class LogFold:
         self.starts = {p: min(f.store.offsets.get(p, 0) for f in foldings) for p in partitions}
         types = {model for folding in foldings for model in folding.projection.handles}
         self._admission = Admission(codec, types, self._configurations(), run)
-        self._takers = {model: [f for f in foldings if model in f.projection.handles] for model in types | {type(None)}}
+        self._takers = {
+            model: [(f.projection.handlers[model], f.store) for f in foldings if model in f.projection.handles]
+            for model in types
+        }
         self._next = dict(self.starts)
         self.records = 0
 
@@ -70,10 +73,10 @@ class LogFold:
             self.records += 1
 
     def _apply(self, recorded: Recorded[Payload]) -> None:
-        at = recorded.position
-        for folding in self._takers.get(type(recorded.payload), ()):
-            if at.offset >= folding.store.offsets.get(at.partition, 0):
-                folding.projection.apply(folding.store, recorded)
+        _, partition, offset = recorded.position
+        for handler, store in self._takers.get(type(recorded.payload), ()):
+            if offset >= store.offsets.get(partition, 0):
+                handler(store, recorded)
 
     def commit(self) -> None:
         """Writes each store's rows together with its offsets."""

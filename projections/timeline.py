@@ -86,21 +86,30 @@ class Timeline(BaseModel):
 
 
 def _noted(rows: Rows, recorded: Event) -> None:
-    """Puts the event's line where it belongs: to its incident, or to its signal until an incident takes that."""
-    payload, incident_id = recorded.payload, recorded.envelope.correlation_id
-    if isinstance(payload, planner.IncidentOpened):
-        _open(rows, recorded, payload)
-    if isinstance(payload, planner.SignalLinked):
-        _take(rows, payload.incident_id, payload.signal_id)
-    if isinstance(payload, planner.IncidentClosed):
-        _close(rows, payload)
-    if isinstance(payload, _SIGNAL_EVENTS) and not incident_id:
-        incident_id = _of_signal(rows, recorded, payload.signal_id)
+    """Puts the event's line to its incident, if it has one."""
+    incident_id = recorded.envelope.correlation_id
     if incident_id:
-        rows.put(_line_key(incident_id, recorded.position.partition, recorded.position.offset), _line(recorded))
+        _put(rows, incident_id, _line(recorded))
 
 
-def _open(rows: Rows, recorded: Event, opened: planner.IncidentOpened) -> None:
+def _put(rows: Rows, incident_id: str, line: Row) -> None:
+    rows.put(f"{incident_id}/{line['place']}", line)
+
+
+def _signalled(rows: Rows, recorded: Recorded[Any]) -> None:
+    """Puts a signal's line to its incident, or to its signal until an incident takes that."""
+    incident_id = recorded.envelope.correlation_id or _of_signal(rows, recorded, recorded.payload.signal_id)
+    if incident_id:
+        _put(rows, incident_id, _line(recorded))
+
+
+def _linked(rows: Rows, recorded: Recorded[planner.SignalLinked]) -> None:
+    _take(rows, recorded.payload.incident_id, recorded.payload.signal_id)
+    _noted(rows, recorded)
+
+
+def _opened(rows: Rows, recorded: Recorded[planner.IncidentOpened]) -> None:
+    opened = recorded.payload
     row = {
         "incident_id": opened.incident_id,
         "domain": recorded.envelope.domain,
@@ -111,12 +120,15 @@ def _open(rows: Rows, recorded: Event, opened: planner.IncidentOpened) -> None:
     rows.put(opened.incident_id, row)
     for signal_id in opened.signal_ids:
         _take(rows, opened.incident_id, signal_id)
+    _noted(rows, recorded)
 
 
-def _close(rows: Rows, closed: planner.IncidentClosed) -> None:
+def _closed(rows: Rows, recorded: Recorded[planner.IncidentClosed]) -> None:
+    closed = recorded.payload
     row = rows.get(closed.incident_id)
     if row is not None:
         rows.put(closed.incident_id, {**row, "resolution": closed.resolution})
+    _noted(rows, recorded)
 
 
 def _take(rows: Rows, incident_id: str, signal_id: str) -> None:
@@ -132,8 +144,8 @@ def _of_signal(rows: Rows, recorded: Event, signal_id: str) -> str:
     note = rows.get(_signal_key(signal_id)) or {"incident_id": "", "waiting": {}}
     incident_id: str = note["incident_id"]
     if not incident_id:
-        at = recorded.position
-        waiting = {**note["waiting"], _place(at.partition, at.offset): _line(recorded)}
+        line = _line(recorded)
+        waiting = {**note["waiting"], line["place"]: line}
         rows.put(_signal_key(signal_id), {"incident_id": "", "waiting": waiting})
     return incident_id
 
@@ -142,18 +154,16 @@ def _signal_key(signal_id: str) -> str:
     return f"{NOTE}signal/{signal_id}"
 
 
-def _place(partition: int, offset: int) -> str:
-    return f"{partition:04}/{offset:015}"
-
-
-def _line_key(incident_id: str, partition: int, offset: int) -> str:
-    return f"{incident_id}/{_place(partition, offset)}"
-
-
 _HANDLERS: Mapping[type[Payload], Handler] = {
-    model: _noted
-    for model in EVENT_TYPES.values()
-    if model.topic is Topic.LOG and not model.broadcast and not issubclass(model, _NO_PART)
+    **{
+        model: _noted
+        for model in EVENT_TYPES.values()
+        if model.topic is Topic.LOG and not model.broadcast and not issubclass(model, _NO_PART)
+    },
+    **dict.fromkeys(_SIGNAL_EVENTS, _signalled),
+    planner.SignalLinked: _linked,
+    planner.IncidentOpened: _opened,
+    planner.IncidentClosed: _closed,
 }
 TIMELINES = Projection("timelines", 1, _HANDLERS)
 
@@ -231,15 +241,16 @@ _STAGES: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
 
 
 def _line(event: Event) -> Row:
+    at, envelope, payload = event.position, event.envelope, event.payload
     return {
-        "place": _place(event.position.partition, event.position.offset),
+        "place": f"{at.partition:04}/{at.offset:015}",
         "at_ms": event.recorded_at_ms,
-        "producer": event.envelope.producer,
-        "event": event.event.type,
-        "why": why(event.payload),
-        "event_id": event.envelope.event_id,
-        "position": str(event.position),
-        "ids": _ids(event.payload),
+        "producer": envelope.producer,
+        "event": type(payload).event_type(),
+        "why": why(payload),
+        "event_id": envelope.event_id,
+        "position": str(at),
+        "ids": _ids(payload),
     }
 
 

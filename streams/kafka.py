@@ -71,7 +71,8 @@ def producer(kafka: Mapping[str, str], client: str, **properties: Any) -> Produc
 def record_of(message: Message) -> Record:
     """A consumed message as a record. Its topic, partition and offset are known, since it was consumed."""
     position = Position(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
-    headers = {name: value for name, value in dict(message.headers() or ()).items() if isinstance(value, bytes)}
+    sent: Any = message.headers()
+    headers = {name: value for name, value in sent or () if isinstance(value, bytes)}
     return Record(position, message.timestamp()[1], _bytes(message.key()), _bytes(message.value()), headers)
 
 
