@@ -308,9 +308,12 @@ KINDS: dict[str, type[Written]] = {
 """The kinds whose models are here; `PolicyBundle` is added where policies are read."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical(content: Any) -> str:
     """Canonical JSON of plain data: sorted keys, no insignificant space."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(content)
 
 
 def document(content: dict[str, Any]) -> Document:
