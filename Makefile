@@ -102,7 +102,7 @@ test-containers: $(READY) ## Tests in containers on Podman's socket (Debian, roo
 	$(call say,containers 3/4: docker-compose.yml)
 	@$(CONTAINERS) with $(BIN)/pytest -v tests/containers
 	$(call say,containers 4/4: tests on a Kafka that testcontainers runs: $(ON_KAFKA))
-	@AUTOPILOT_TEST_KAFKA=container $(CONTAINERS) with $(BIN)/pytest -v tests/integration -k '$(ON_KAFKA)'
+	@TEST_KAFKA=container $(CONTAINERS) with $(BIN)/pytest -v tests/integration -k '$(ON_KAFKA)'
 	$(call say,all tests in containers passed)
 
 bench: $(READY) ## Benchmarks, beside Faust and raw confluent-kafka on the same records

@@ -1,6 +1,6 @@
 """Fixtures on a real Apache Kafka. They are lazy: a run without Kafka tests starts none.
 
-`AUTOPILOT_TEST_KAFKA=container` runs it in a container (`make test-containers`) and not as a process.
+`TEST_KAFKA=container` runs it in a container (`make test-containers`) and not as a process.
 """
 
 import os
@@ -19,9 +19,9 @@ EMBEDDED, CONTAINER = "embedded", "container"
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of one Kafka for the whole run, on a free port."""
-    where = os.environ.get("AUTOPILOT_TEST_KAFKA", EMBEDDED)
+    where = os.environ.get("TEST_KAFKA", EMBEDDED)
     if where not in (EMBEDDED, CONTAINER):
-        pytest.fail(f"AUTOPILOT_TEST_KAFKA is `{where}`, expected `{EMBEDDED}` or `{CONTAINER}`")
+        pytest.fail(f"TEST_KAFKA is `{where}`, expected `{EMBEDDED}` or `{CONTAINER}`")
     yield from _contained() if where == CONTAINER else _embedded(tmp_path_factory.mktemp("kafka"))
 
 

@@ -5,15 +5,16 @@
 #   infra/docker/podman-setup.sh with COMMAND ...   COMMAND with DOCKER_HOST on a socket of our own, ended afterwards
 #   infra/docker/podman-setup.sh clean              ends what is left of our containers and removes images and layers
 #
-# Images and layers stay in AUTOPILOT_CONTAINERS (default: autopilot/containers in the user's cache folder), apart from
+# Images and layers stay in CONTAINERS_STORE (default: autopilot/containers in the user's cache folder), apart from
 # any other Podman of the machine; `with` takes one caller at a time there. Exit code 3: this machine cannot do it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-store=${AUTOPILOT_CONTAINERS:-${XDG_CACHE_HOME:-$HOME/.cache}/autopilot/containers}
+store=${CONTAINERS_STORE:-${XDG_CACHE_HOME:-$HOME/.cache}/autopilot/containers}
 state=/run/autopilot-podman
 packages=(podman runc crun conmon netavark aardvark-dns catatonit iptables docker-compose debootstrap)
 config=$store/containers.conf
+pid_file=$state/service.pid
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 cannot() { printf 'containers cannot be run here: %s\n' "$*" >&2; exit 3; }
@@ -64,7 +65,7 @@ network_config_dir = "$store/networks"
 CONF
     cat > "$store/storage.conf" <<CONF
 [storage]
-driver = "${AUTOPILOT_CONTAINERS_DRIVER:-overlay}"
+driver = "${CONTAINERS_DRIVER:-overlay}"
 graphroot = "$store/storage"
 runroot = "$state/storage"
 CONF
@@ -87,7 +88,7 @@ ready() {
 
 # Whatever COMMAND left behind in our store, also when it was killed, and the service itself.
 end_service() {
-    local pid left
+    local left
     left=$(podman ps --all --quiet)
     if [ -n "$left" ]; then
         say "removing $(wc -l <<<"$left") containers that were left"
@@ -95,24 +96,35 @@ end_service() {
     fi
     podman network prune --force >/dev/null || true
     podman volume prune --force >/dev/null || true
-    pid=$(cat "$folder/pid")
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    kill -9 "$pid" 2>/dev/null || true
+    end_pid
     rm -rf "$folder"
+}
+
+# The service whose pid is in the file, if it still is that: a number may have been given to another process since.
+end_pid() {
+    local pid
+    pid=$(cat "$pid_file" 2>/dev/null || true)
+    if [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q '^podman system service'; then
+        kill "$pid" 2>/dev/null || true
+        for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+        kill -9 "$pid" 2>/dev/null || true
+    fi
+    rm -f "$pid_file"
 }
 
 # The lock stays with this process: a child that inherited it could outlive us and keep it.
 with_service() {
     ready
+    end_pid
     folder=$(mktemp -d)
     podman system service --time 0 "unix://$folder/podman.sock" 9>&- 2>"$folder/log" &
-    echo $! > "$folder/pid"
+    local service=$!
+    echo "$service" > "$pid_file"
     trap end_service EXIT
     trap 'exit 130' INT TERM
     for _ in $(seq 300); do
         [ -S "$folder/podman.sock" ] && break
-        kill -0 "$(cat "$folder/pid")" 2>/dev/null || cannot "podman system service ended: $(tail -n 3 "$folder/log")"
+        kill -0 "$service" 2>/dev/null || cannot "podman system service ended: $(tail -n 3 "$folder/log")"
         sleep 0.1
     done
     [ -S "$folder/podman.sock" ] || cannot "no socket within 30 s: $(tail -n 3 "$folder/log")"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ class Compose:
 
     def run(self, *arguments: str, timeout_s: float = 120) -> str:
         """What a subcommand of docker-compose prints. Raises `AssertionError` with all it said when it fails."""
+        assert shutil.which("docker-compose"), "docker-compose is not installed: make test-containers"
         command = ["docker-compose", "--ansi", "never", "-p", self.project, "-f", str(COMPOSE_FILE), *arguments]
         done = subprocess.run(
             command, cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=timeout_s, check=False
