@@ -183,6 +183,20 @@ def _projector(settings: Settings) -> Runnable:
     )
 
 
+def _kpis(settings: Settings) -> Runnable:
+    from autopilot.streams.kpis.topology import KpiOptions, KpiTopology
+
+    options = KpiOptions(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        folder=settings.kpis,
+        instance=settings.instance,
+        run=settings.run,
+    )
+    return KpiTopology(options)
+
+
 def api_url(settings: Settings) -> str:
     """The query API's address. Raises `NotUpError` when no projector was started."""
     port = PortBook(settings.home).known("api", settings.api_port)
@@ -228,6 +242,7 @@ BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
     "clock": _clock,
     "otlp": _otlp,
     "projector": _projector,
+    "kpis": _kpis,
 }
 PROCESSES = tuple(BUILDERS)
 AGENTS = PROCESSES[:5]

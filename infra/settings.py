@@ -128,6 +128,11 @@ class Settings(BaseSettings):
         return self.home / "projections"
 
     @property
+    def kpis(self) -> Path:
+        """The folder of the KPI topology's copy of its rows."""
+        return self.home / "kpis"
+
+    @property
     def embeds_kafka(self) -> bool:
         """Whether an embedded Kafka is run."""
         return not self.kafka

@@ -15,7 +15,6 @@ BROADCAST = "broadcast."
 """How the transactional ids begin with which people broadcast."""
 
 _SHARED = (Topic.SNAPSHOTS,)
-_KPI_STATE = "autopilot.kpi-state"
 _ALL_WRITTEN = (Topic.LOG, Topic.SNAPSHOTS, Topic.DEAD_LETTERS)
 
 
@@ -74,8 +73,8 @@ GRANTS: Mapping[str, Grants] = {
     "projector": Grants("keeps the views", reads=(Topic.LOG, Topic.DEAD_LETTERS)),
     "kpis": Grants(
         "counts, for dashboards",
-        reads=(Topic.LOG, _KPI_STATE),
-        writes=(Topic.KPIS, _KPI_STATE),
+        reads=(Topic.LOG, Topic.KPI_STATE),
+        writes=(Topic.KPIS, Topic.KPI_STATE),
         groups=("kpis",),
     ),
     "dashboards": Grants(
@@ -85,7 +84,7 @@ GRANTS: Mapping[str, Grants] = {
     ),
     PEOPLE: Grants(
         "the command line and gateways: approvals, halts, configuration, audits; what people say is signed",
-        reads=(Topic.LOG, Topic.TELEMETRY, Topic.SEALS, Topic.DEAD_LETTERS),
+        reads=(Topic.LOG, Topic.TELEMETRY, Topic.SEALS, Topic.DEAD_LETTERS, Topic.KPIS),
         writes=(Topic.LOG, Topic.TELEMETRY),
         transactions=(BROADCAST,),
     ),

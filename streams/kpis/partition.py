@@ -40,30 +40,22 @@ class PartitionKpis:
         self._mint = mint
         self._run = mint.run.encode()
         self.rows = dict(rows)
-        self._reached = max((row.next_offset for row in self.rows.values()), default=0)
         self._due_ms = self._next_due()
 
     def take(self, record: Record) -> list[Change]:
         """What `record` changes, by domain. The records of the partition come in order, some perhaps again."""
-        offset, at_ms = record.position.offset, record.timestamp_ms
+        at_ms = record.timestamp_ms
         if record.headers.get(RUN, self._run) != self._run:
             return []
         is_wanted = record.headers.get(EVENT_TYPE) in _WANTED
         is_due = self._due_ms is not None and at_ms >= self._due_ms
-        kept = self._kept_again(offset)
         if not is_wanted and not is_due:
-            return kept
+            return []
         try:
             recorded = Recorded(record.position, self._codec.decode(record.value), None, at_ms)
         except ContractError:
-            return kept
-        return kept + self._fold(recorded, is_wanted)
-
-    def _kept_again(self, offset: int) -> list[Change]:
-        """Rows that this very record changed last: they are kept again, in case not every copy of them was."""
-        if offset >= self._reached:
             return []
-        return [Change(domain, row, []) for domain, row in self.rows.items() if row.next_offset == offset + 1]
+        return self._fold(recorded, is_wanted)
 
     def _fold(self, recorded: Recorded[Payload], is_wanted: bool) -> list[Change]:
         own = recorded.envelope.domain if is_wanted else ""

@@ -69,7 +69,7 @@ class Platform:
 
     def stop(self) -> None:
         """Ends everything gracefully, the clock first; kills what does not end."""
-        for names in (("clock",), (*AGENTS, "effector"), ("projector", "sealer")):
+        for names in (("clock",), (*AGENTS, "effector"), ("projector", "sealer", "kpis")):
             self._stop([self._processes[name] for name in names if name in self._processes])
 
     def _stop(self, processes: list[subprocess.Popen[bytes]]) -> None:

@@ -20,12 +20,13 @@ from autopilot.projections.projector import Projector
 from autopilot.schemas.registry import BundledRegistry, SchemaRegistry
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.clock import Clock
+from autopilot.streams.kpis.topology import KpiOptions, KpiTopology
 from autopilot.streams.sealer import Sealer, SealerOptions
 from autopilot.streams.worker import AgentWorker, WorkerOptions
 
 PARTITIONS = 4
 AGENTS = tuple(agent.name for agent in five_agents())
-MORTALS = (*AGENTS, "effector", "sealer", "projector")
+MORTALS = (*AGENTS, "effector", "sealer", "projector", "kpis")
 """What is killed."""
 SEALER = SigningKey.from_bytes("sealer", b"s" * 32)
 
@@ -61,6 +62,8 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
         return Sealer(options).run
     if name == "projector":
         return Projector(kafka, registry, folder.parent / "views", projections(PARTITIONS)).run
+    if name == "kpis":
+        return KpiTopology(KpiOptions(kafka, registry, PARTITIONS, folder.parent / "kpis")).run
     return agent_worker(name, kafka, registry).run
 
 

@@ -24,6 +24,7 @@ from invariants import (
     unfinished,
     unsigned_steps,
 )
+from kpi_count import difference, fresh_count
 from loop import five_agents
 from processes import MORTALS, PARTITIONS, SEALER
 
@@ -39,7 +40,7 @@ from autopilot.streams.audit.audit import Audit, AuditOptions
 from autopilot.streams.audit.source import LiveTopics
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
-from autopilot.streams.reader import read_raw
+from autopilot.streams.reader import read, read_raw
 from autopilot.streams.record import Record
 from autopilot.streams.replay import Recordings, replay
 from autopilot.streams.snapshots import latest
@@ -193,3 +194,28 @@ def test_every_projection_equals_a_fresh_fold(aftermath: Aftermath, tmp_path: Pa
         projector.close()
     assert {name: digest for name, (digest, _) in found.items()} == {one.projection: one.digest for one in fresh}
     assert all(one.rows > 0 for one in fresh if one.projection in {"incidents", "services", "agents"})
+
+
+def test_the_kpis_equal_a_fresh_count(aftermath: Aftermath) -> None:
+    folder = aftermath.fleet.folder
+    platform = Platform(aftermath.kafka, folder, folder.parent / "logs")
+    platform.start("kpis")
+    deadline = time.monotonic() + 40
+    try:
+        while (findings := kpi_findings(aftermath)) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    finally:
+        platform.stop()
+    assert findings == []
+    windows = fresh_count(aftermath.log)
+    minutes = Counter[str]()
+    for (*_, length, _), counted in windows.items():
+        minutes += counted if length == 60_000 else Counter()
+    print(f"\n{len(windows)} windows of the KPIs equal a fresh count: {dict(minutes)}", flush=True)
+    assert minutes["PlanAuthorized"] > 0
+
+
+def kpi_findings(aftermath: Aftermath) -> list[str]:
+    """Where what the topology has said by now is not what the log gives."""
+    said = list(read(aftermath.kafka, REGISTRY, str(Topic.KPIS)))
+    return difference(aftermath.log, said, read_raw(aftermath.kafka, str(Topic.KPI_STATE)))

@@ -1,0 +1,277 @@
+"""What a domain's row says after its events, and the laws that make repeated delivery harmless."""
+
+import random
+from collections.abc import Iterable, Iterator
+from functools import cache, reduce
+
+import pytest
+from kpi_count import difference
+from long_log import PARTITIONS, course
+
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.contract import Topic
+from autopilot.schemas.envelope import Envelope, Event, Position, Recorded
+from autopilot.schemas.events.kpis import Figures
+from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
+from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
+from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.registry import BundledRegistry
+from autopilot.streams.kpis.fold import (
+    KEPT_MS,
+    NO_FIGURES,
+    NO_POLICY,
+    NO_ROW,
+    DomainRow,
+    Window,
+    apply,
+    pass_time,
+    plus,
+    took,
+)
+from autopilot.streams.kpis.partition import PartitionKpis
+from autopilot.streams.kpis.windows import latest, windows
+from autopilot.streams.mint import Mint
+from autopilot.streams.record import Outgoing, Record
+
+MINUTE, FIVE = 60_000, 300_000
+T0 = 1_700_000_100_000
+"""Start of a window of both lengths."""
+CODEC = Codec(BundledRegistry())
+MINT = Mint(CODEC, "kpis", PARTITIONS)
+OPENED = IncidentOpened(incident_id="inc", signal_ids=[], severity="page", title="", started_at_us=0)
+CLOSED = IncidentClosed(incident_id="inc", resolution="remediated", reason="")
+DECISION = Decision(
+    decision_id="dec",
+    plan_id="plan",
+    incident_id="inc",
+    plan_hash="",
+    bundle="strict@2",
+    bundle_digest="sha256:strict",
+    rules=[],
+    facts=[],
+    facts_digest="",
+)
+HELD = ApprovalRequested(approval_id="app", decision=DECISION, group="sre", needed=1, summary="", expires_at_us=0)
+AUTHORIZED = PlanAuthorized(decision=DECISION, obligations=[], approvals=[], not_after_us=0)
+DENIED = PlanDenied(decision=DECISION, reason="")
+OUTCOME = Outcome(
+    outcome_id="out",
+    execution_id="exe",
+    plan_id="plan",
+    incident_id="inc",
+    remedy="",
+    context="",
+    phase="remedy",
+    checks=[],
+    confidence_bp=0,
+    reason="",
+    measured_from_us=0,
+    measured_until_us=0,
+    evidence=[],
+)
+VERIFIED = OutcomeVerified(outcome=OUTCOME)
+ROLLED_BACK = OutcomeRejected(outcome=OUTCOME.model_copy(update={"phase": "rollback"}))
+POOR = Quality(freshness_bp=4_000, completeness_bp=9_000, validity_bp=10_000, order_bp=10_000)
+REPORTED = TelemetryQualityChanged(quality=POOR, previous=POOR, worst_series="", reason="")
+
+
+def at(offset: int, after_ms: int, payload: object) -> Recorded:
+    envelope = Envelope(
+        event_id=str(offset),
+        run="live",
+        correlation_id="",
+        causation_id="",
+        cause_topic="",
+        cause_partition=-1,
+        cause_offset=-1,
+        occurred_at_us=0,
+        domain="prod",
+        service="",
+        producer="test",
+    )
+    return Recorded(Position(str(Topic.LOG), 0, offset), Event(envelope, payload), None, T0 + after_ms)
+
+
+def given(*events: Recorded) -> DomainRow:
+    return reduce(lambda row, event: apply(row, event)[0], events, NO_ROW)
+
+
+def figures(row: DomainRow, length_ms: int = MINUTE, digest: str = "sha256:strict") -> Figures:
+    (found,) = [w.figures for w in row.windows if (w.length_ms, w.policy.digest) == (length_ms, digest)]
+    return found
+
+
+# -- what is counted ---------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_is_measured_from_the_incidents_opening_and_counts_in_both_windows() -> None:
+    row = given(at(1, 100, OPENED), at(5, 350, AUTHORIZED))
+    for length in (MINUTE, FIVE):
+        counted = figures(row, length)
+        assert (counted.authorized, counted.denied) == (1, 0)
+        assert (counted.decision_latency.count, counted.decision_latency.sum_ms) == (1, 250)
+        assert counted.decision_latency.below_ms == {"256": 1}
+        assert counted.approval_wait.count == 0
+
+
+def test_only_an_incidents_first_decision_is_measured() -> None:
+    second = PlanAuthorized(
+        decision=DECISION.model_copy(update={"plan_id": "other"}), obligations=[], approvals=[], not_after_us=0
+    )
+    counted = figures(given(at(1, 0, OPENED), at(2, 70, DENIED), at(3, 900, second)))
+    assert (counted.authorized, counted.denied) == (1, 1)
+    assert (counted.decision_latency.count, counted.decision_latency.sum_ms) == (1, 70)
+
+
+def test_a_wait_for_approval_begins_with_the_first_request_and_ends_with_the_decision() -> None:
+    counted = figures(given(at(1, 0, OPENED), at(2, 10, HELD), at(3, 500, HELD), at(4, 2_010, AUTHORIZED)))
+    assert (counted.approval_wait.count, counted.approval_wait.sum_ms) == (1, 2_000)
+
+
+def test_an_outcome_counts_for_the_policy_that_allowed_the_plan_even_after_the_closing() -> None:
+    counted = figures(given(at(1, 0, OPENED), at(2, 1, AUTHORIZED), at(3, 2, CLOSED), at(4, 3, VERIFIED)))
+    assert counted.verified == 1
+
+
+def test_a_judged_rollback_is_no_outcome_of_the_remedy() -> None:
+    counted = figures(given(at(1, 0, OPENED), at(2, 1, AUTHORIZED), at(3, 2, ROLLED_BACK)))
+    assert (counted.rejected, counted.rollbacks) == (0, 1)
+
+
+def test_telemetry_quality_is_the_worst_score_and_under_no_policy() -> None:
+    counted = figures(given(at(1, 0, REPORTED)), digest="")
+    assert (counted.quality_reports, counted.quality_sum_bp, counted.quality_min_bp) == (1, 4_000, 4_000)
+
+
+def test_a_closed_incident_is_forgotten_after_its_time_and_an_open_one_is_not() -> None:
+    other = OPENED.model_copy(update={"incident_id": "open"})
+    row = given(at(1, 0, OPENED), at(2, 0, other), at(3, 1, CLOSED), at(4, KEPT_MS, REPORTED))
+    assert set(row.courses) == {"inc", "open"}
+    assert set(apply(row, at(5, KEPT_MS + 1, REPORTED))[0].courses) == {"open"}
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_window_ends_with_the_first_record_at_its_end_whatever_that_is() -> None:
+    row = given(at(1, MINUTE - 1, REPORTED))
+    assert pass_time(row, 2, T0 + MINUTE - 1) == (row, [])
+    after, ended = pass_time(row, 3, T0 + MINUTE)
+    assert [(w.start_ms, w.length_ms, w.figures.quality_reports) for w in ended] == [(T0, MINUTE, 1)]
+    assert [w.length_ms for w in after.windows] == [FIVE]
+    assert after.next_offset == 4
+
+
+def test_a_record_that_bears_an_earlier_time_never_opens_a_window_that_has_ended() -> None:
+    row, _ = pass_time(given(at(1, 0, REPORTED)), 2, T0 + MINUTE)
+    late, ended = apply(row, at(3, 5, REPORTED))
+    assert ended == []
+    assert {w.start_ms for w in late.windows if w.length_ms == MINUTE} == {T0 + MINUTE}
+
+
+def test_a_clock_that_steps_back_measures_nothing_below_zero() -> None:
+    assert (took(-5).sum_ms, took(-5).below_ms) == (0, {"1": 1})
+
+
+def test_figures_add_up_in_any_order_and_nothing_adds_nothing() -> None:
+    parts = [figures(given(at(1, 0, OPENED), at(2, n, AUTHORIZED))) for n in (3, 70, 900)]
+    assert reduce(plus, parts) == reduce(plus, reversed(parts))
+    assert plus(NO_FIGURES, parts[0]) == parts[0]
+
+
+# -- delivered again ---------------------------------------------------------------------------------------------------
+
+
+def test_an_event_that_was_applied_changes_nothing() -> None:
+    row = given(at(1, 0, OPENED), at(2, 9, AUTHORIZED))
+    for again in (at(1, 0, OPENED), at(2, 9, AUTHORIZED)):
+        assert apply(row, again) == (row, [])
+    assert pass_time(row, 2, T0 + FIVE) == (row, [])
+
+
+@cache
+def log() -> tuple[Record, ...]:
+    """A log of the five agents, with a record long after its end, so that every window has ended."""
+    records = course()
+    last = {record.position.partition: record for record in records}
+    after = [
+        r._replace(position=r.position._replace(offset=r.position.offset + 1), timestamp_ms=r.timestamp_ms + 2 * FIVE)
+        for r in last.values()
+    ]
+    return tuple(sorted([*records, *after], key=lambda r: r.position))
+
+
+def run(deliveries: Iterable[Record], restarts: Iterator[bool]) -> list[Outgoing]:
+    """What is said of these deliveries; at a restart only rows that were kept as JSON are left."""
+    kept: dict[int, dict[str, str]] = {}
+    alive: dict[int, PartitionKpis] = {}
+    out = []
+    for record in deliveries:
+        number = record.position.partition
+        if next(restarts) or number not in alive:
+            rows = {d: DomainRow.model_validate_json(row) for d, row in kept.get(number, {}).items()}
+            alive[number] = PartitionKpis(number, rows, CODEC, MINT)
+        for change in alive[number].take(record):
+            out += change.said
+            kept.setdefault(number, {})[change.domain] = change.row.model_dump_json()
+    return out
+
+
+def recorded(records: Iterable[Record]) -> list[Recorded]:
+    return [Recorded(r.position, CODEC.decode(r.value), None, r.timestamp_ms) for r in records]
+
+
+def spoken(said: Iterable[Outgoing]) -> list[Recorded]:
+    return [Recorded(Position(o.topic, o.partition, n), CODEC.decode(o.value)) for n, o in enumerate(said)]
+
+
+def never() -> Iterator[bool]:
+    while True:
+        yield False
+
+
+def test_a_log_of_the_five_agents_gives_what_a_fresh_count_gives() -> None:
+    said = run(log(), never())
+    assert len(said) > 2 * PARTITIONS
+    assert difference(recorded(log()), spoken(said)) == []
+    assert {o.topic for o in said} == {str(Topic.KPIS)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_deliveries_from_earlier_offsets_and_restarts_change_no_figure_and_no_id(seed: int) -> None:
+    dice = random.Random(seed)
+    deliveries: list[Record] = []
+    for number in range(PARTITIONS):
+        partition, position = [r for r in log() if r.position.partition == number], 0
+        while position < len(partition):
+            until = position + dice.randint(1, 60)
+            deliveries += partition[position:until]
+            position = max(0, until - dice.randint(0, 40)) if until < len(partition) else until
+    again = run(deliveries, iter(lambda: dice.random() < 0.02, None))
+    assert len(deliveries) > len(log())
+    assert difference(recorded(log()), spoken(again)) == []
+    assert {o.value for o in again} == {o.value for o in run(log(), never())}
+
+
+def test_another_runs_records_are_passed_by() -> None:
+    shadow = [r._replace(headers={**r.headers, "run": b"shadow:x"}) for r in log()]
+    assert run(shadow, never()) == []
+
+
+# -- readers -----------------------------------------------------------------------------------------------------------
+
+
+def test_readers_count_a_window_once_and_show_what_was_not_measured_as_unknown() -> None:
+    events = spoken(run(log(), never()))
+    shown = windows([*events, *events])
+    assert len(shown) == len(events)
+    quality = [w for w in shown if not w.bundle_digest and not w.decisions]
+    assert quality
+    assert {(w.success_bp, w.decision_latency_mean_ms) for w in quality} == {(None, None)}
+    assert max(w.until_us for w in latest(shown)) == max(w.until_us for w in shown)
+    assert len(latest(shown)) == len({(w.domain, w.window_ms, w.bundle_digest) for w in shown})
+
+
+def test_a_window_knows_its_end() -> None:
+    assert Window(start_ms=T0, length_ms=MINUTE, policy=NO_POLICY, figures=NO_FIGURES).end_ms == T0 + MINUTE
