@@ -24,6 +24,8 @@ from autopilot.infra.signers import ensure_first_principals
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events import EVENT_TYPES
 
+REGISTER_S = 20.0
+"""How long a registry that has just started is given to take the contracts."""
 KAFKA, REGISTRY, PROJECTOR = "kafka", "registry", "projector"
 EXTERNAL, UNREACHABLE, STOPPED = "EXTERNAL", "UNREACHABLE", "STOPPED"
 
