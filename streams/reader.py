@@ -41,7 +41,8 @@ def read_raw(
 
     Without `end` it reads up to what was committed when it was called, or for ever with `follow`.
     """
-    consumer = plain_consumer(kafka, "autopilot-reader")
+    # what goes wrong is raised, once; the client would tell of each try
+    consumer = plain_consumer(kafka, "autopilot-reader", log_level=2)
     try:
         wanted = list(partitions) if partitions is not None else partitions_of(consumer, topic)
         begin = {p: (start or {}).get(p, 0) for p in wanted}
