@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "apply": "apply.apply",
     "incidents": "incidents.incidents",
     "timeline": "incidents.timeline",
+    "kpis": "kpis.kpis",
     "approvals": "people.approvals",
     "approve": "people.approve",
     "reject": "people.reject",
