@@ -59,6 +59,10 @@ class Compose:
         checks.start()
         try:
             self.run("up", "-d", "--no-build", timeout_s=timeout_s)
+        except AssertionError:
+            ended = [name for name, container in self.containers().items() if container.status == "exited"]
+            print("\n".join(self.log(name) for name in ended))
+            raise
         finally:
             stop.set()
             checks.join(30)
