@@ -5,7 +5,6 @@ goes on from there.
 """
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,8 +90,7 @@ def _refold(
         partitions = partitions_of(consumer, str(Topic.LOG))
         fold = LogFold(foldings, Codec(registry), partitions, run)
         begins, ends = assign(consumer, fold.starts)
-        with _without_cycles_collected():
-            _read_up_to(consumer, fold, begins, ends, progress)
+        _read_up_to(consumer, fold, begins, ends, progress)
         return fold.records
     finally:
         consumer.close()
@@ -123,18 +121,6 @@ def _positions(consumer: Consumer, begins: Mapping[int, int]) -> dict[int, int]:
     """Where each partition will be read next; the ends of transactions count as positions."""
     positions = consumer.position([TopicPartition(str(Topic.LOG), p) for p in begins])
     return {tp.partition: max(tp.offset, begins[tp.partition]) for tp in positions}
-
-
-@contextlib.contextmanager
-def _without_cycles_collected() -> Iterator[None]:
-    """Events and rows hold no cycles; looking for some among a hundred thousand rows costs a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _rebuilt(folding: Folding, records: int, took_s: float) -> Rebuilt:
