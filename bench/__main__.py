@@ -22,6 +22,7 @@ from bench import (
     seals,
     security,
     simulation,
+    verification,
 )
 from bench.measure import Figure, print_figures
 
@@ -35,6 +36,7 @@ ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "policy": ("policies: live decisions, and 10,000,000 in bulk", policy.figures),
     "seals": ("sealing and verifying, but for Kafka", seals.figures),
     "security": ("Kafka with TLS, passwords and access control lists, and without", security.figures),
+    "verification": ("classes, and a test for every moment beside one of a fixed size", verification.figures),
 }
 ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]] = {
     "consumers": ("the same telemetry records, four consumers", consumers.figures),

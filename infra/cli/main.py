@@ -49,6 +49,7 @@ GROUPS: dict[str, str] = {
     "policy": "policy_group.app",
     "schemas": "schemas.app",
     "security": "security.app",
+    "verify": "verify.app",
 }
 """Group of commands -> its Typer application in this package."""
 
