@@ -160,7 +160,10 @@ class RemedyStep(Written):
 class RemedyVerification(Written):
     """How the remedy's effect is judged."""
 
-    guard_metrics: list[str] = []
+    guard_metrics: list[str] = Field(
+        default=[],
+        description="metrics that must not rise; `METRIC decrease` must not fall, `METRIC either` do neither",
+    )
     before_ms: int = Field(default=300_000, ge=100)
     settle_ms: int = Field(default=30_000, ge=0)
     after_ms: int = Field(default=300_000, ge=100)

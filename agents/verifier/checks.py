@@ -9,6 +9,7 @@ seen never counts as success.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from autopilot.agents.verification.classifier import mean
 from autopilot.agents.verifier import judgement
 from autopilot.agents.verifier.judgement import Finding, Share
 from autopilot.agents.verifier.watch import Column, Watch, WatchState
@@ -67,12 +68,13 @@ def _judge(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Iterator
     for slo in watch.plan.slo_names:
         name = f"slo:{slo}"
         yield from _judge_slo(name, before.get(name), watch, objectives_bp.get(slo), z)
-    for metric in watch.plan.guard_metrics:
-        name = f"metric:{metric}"
+    for guard in watch.plan.guards:
+        name = f"metric:{guard.metric}"
         was, is_now = before.get(name, Column()).values, watch.after.get(name, Column()).values
-        finding = judgement.guard(is_now, was, z)
-        means = [judgement.mean(f) if (f := judgement.finite(v)) else None for v in (was, is_now)]
-        yield _judged(name, NOT_WORSE, finding, (means[0], means[1]), None, (len(was), len(is_now)))
+        finding = judgement.guard(is_now, was, z, guard.direction)
+        means = [mean(f) if (f := judgement.finite(v)) else None for v in (was, is_now)]
+        shift = judgement.shift(is_now, was)
+        yield _judged(name, NOT_WORSE, finding, (means[0], means[1]), None, (len(was), len(is_now)), shift)
 
 
 def _judge_slo(name: str, before: Column | None, watch: Watch, objective_bp: int | None, z: float) -> Iterator[Judged]:
@@ -80,14 +82,16 @@ def _judge_slo(name: str, before: Column | None, watch: Watch, objective_bp: int
     was = judgement.share_of(was_column.values, was_column.weights)
     is_now = judgement.share_of(now_column.values, now_column.weights)
     means = was.value, is_now.value
+    shift = None if was.value is None or is_now.value is None else is_now.value - was.value
     samples = len(was_column.values), len(now_column.values)
     if objective_bp is None:
         unknown = Finding(CheckVerdict.NO_DATA, 0.0, "no such objective is in force")
-        yield _judged(name, RECOVERED, unknown, means, None, samples)
+        yield _judged(name, RECOVERED, unknown, means, None, samples, shift)
         return
     allowed = (10_000 - objective_bp) / 10_000
     for asked, finding in _questions(watch.state, is_now, was, allowed, z):
-        yield _judged(name, asked, finding, means, None if asked == IMPROVED else allowed, samples)
+        threshold = None if asked == IMPROVED else allowed
+        yield _judged(name, asked, finding, means, threshold, samples, shift)
 
 
 def _questions(
@@ -107,6 +111,7 @@ def _judged(
     means: tuple[float | None, float | None],
     threshold: float | None,
     samples: tuple[int, int],
+    shift: float | None,
 ) -> Judged:
     check = Check(
         name=f"{name} {asked}",
@@ -117,6 +122,8 @@ def _judged(
         before_samples=samples[0],
         after_samples=samples[1],
         reason=finding.reason,
+        effect_size=shift,
+        confidence_bp=judgement.confidence_bp(finding.z) if finding.z > 0 else None,
     )
     return Judged(asked, check, finding.z)
 

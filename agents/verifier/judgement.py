@@ -2,9 +2,9 @@
 
 Only + - * / sqrt and comparisons, so that every processor finds the same. Sources: the score interval of a share
 (Wilson 1927), the pooled test of two shares, the rank-sum test with its normal approximation and correction for ties
-(Mann and Whitney 1947; Hollander, Wolfe and Chicken, "Nonparametric Statistical Methods", chapter 4), and the widened
-bounds of early looks (O'Brien and Fleming 1979). All assume independent events; telemetry is not quite that, so the
-least numbers of events and samples are set well above what the formulas need.
+(`verification.ranks`), and an error that all looks together keep, however many there are (`verification.looks`). All
+assume independent events; telemetry is not quite that, so the least numbers of events and samples are set well above
+what the formulas need.
 """
 
 import math
@@ -12,16 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from autopilot.agents.verification import looks as spending
+from autopilot.agents.verification import ranks
+from autopilot.agents.verification.classifier import mean
+from autopilot.agents.verification.comparison import Direction
+from autopilot.agents.verification.ranks import rank_sum_z
 from autopilot.schemas.events.verifier import CheckVerdict
 
-Z_FINAL = 1.96
-"""Standard errors that the last look asks for: 97.5 % one-sided."""
+ERROR = 0.05
+"""Probability that any of the looks finds a difference, in one direction, where there is none."""
 MIN_EVENTS = 20.0
 """Events below which a share says nothing."""
 MIN_SAMPLES = 6
 """Samples on each side below which a comparison says nothing."""
 MATERIAL_SHARE = 0.1
-"""How much higher a guard's mean must be, as a share of the mean before, for the difference to matter."""
+"""How far a guard's mean must be off the mean before, as a share of it, for the difference to matter."""
+SUSPECT_Z = 1.282
+"""Standard errors from which on a material difference of a guard is not put down to chance: 90 % one-sided."""
 
 _CONFIDENCE = (
     (0.0, 5_000),
@@ -59,8 +66,8 @@ class Finding:
 
 
 def z_at_look(look: int, looks: int) -> float:
-    """Standard errors asked for at one of several looks at growing data: more, the earlier it is (from 1)."""
-    return Z_FINAL * math.sqrt(looks / min(look, looks))
+    """Standard errors asked for at a look (from 1) at growing data; `looks` are planned, more may follow."""
+    return spending.z_at_look(look, looks, ERROR)
 
 
 def confidence_bp(z: float) -> int:
@@ -153,54 +160,40 @@ def not_worse(after: Share, before: Share, allowed: float, z: float) -> Finding:
     return Finding(CheckVerdict.PASS, max(-difference, -margin, 0.0), _shares_seen(after, before))
 
 
-def rank_sum_z(after: Sequence[float], before: Sequence[float]) -> float:
-    """Standard errors by which `after` tends to rank above `before` (Mann-Whitney U, ties corrected); 0 if all tie."""
-    n, m = len(after), len(before)
-    total = n + m
-    if not n or not m:
-        return 0.0
-    ranked = sorted([(value, True) for value in after] + [(value, False) for value in before], key=lambda one: one[0])
-    rank_sum = ties = 0.0
-    start = 0
-    while start < total:
-        end = start
-        while end < total and ranked[end][0] == ranked[start][0]:
-            end += 1
-        tied = end - start
-        rank_sum += sum(is_after for _, is_after in ranked[start:end]) * (start + 1 + end) / 2
-        ties += tied * tied * tied - tied
-        start = end
-    variance = n * m / 12 * (total + 1 - ties / (total * (total - 1)))
-    if variance <= 0:
-        return 0.0
-    return (rank_sum - n * (n + 1) / 2 - n * m / 2) / math.sqrt(variance)
+def guard(
+    after: Sequence[float], before: Sequence[float], z: float, direction: Direction = Direction.INCREASE
+) -> Finding:
+    """Whether a metric did not get materially worse: off in rank and in mean, in a direction that counts as worse.
 
-
-def guard(after: Sequence[float], before: Sequence[float], z: float) -> Finding:
-    """Whether a metric of which more is worse did not get materially worse: higher both in rank and in mean."""
+    What looks worse and is not clear yet does not pass either: more samples have to tell.
+    """
     after, before = finite(after), finite(before)
     if not after or not before:
         missing = " and ".join(side for side, values in (("before", before), ("after", after)) if not values)
         return Finding(CheckVerdict.NO_DATA, 0.0, f"no samples {missing} it")
-    higher = rank_sum_z(after, before)
     was, is_now = mean(before), mean(after)
     seen = f"{is_now:.6g} after, {was:.6g} before"
     if len(after) < MIN_SAMPLES or len(before) < MIN_SAMPLES:
         return Finding(CheckVerdict.UNCLEAR, 0.0, f"{seen}: too few samples")
-    material = is_now - was > MATERIAL_SHARE * abs(was)
-    if material and higher >= z:
-        return Finding(CheckVerdict.FAIL, higher, f"{seen}: materially worse")
+    higher, rise = rank_sum_z(after, before), is_now - was
+    ways = [(higher, rise)] * direction.up + [(-higher, -rise)] * direction.down
+    worse = max([off for off, change in ways if change > MATERIAL_SHARE * abs(was)], default=0.0)
+    if worse >= z:
+        return Finding(CheckVerdict.FAIL, worse, f"{seen}: materially worse")
+    if worse >= SUSPECT_Z:
+        return Finding(CheckVerdict.UNCLEAR, worse, f"{seen}: it could be worse")
     return Finding(CheckVerdict.PASS, abs(higher), seen)
+
+
+def shift(after: Sequence[float], before: Sequence[float]) -> float | None:
+    """By how much the samples after lie above those before (Hodges-Lehmann); None when a side has none."""
+    after, before = finite(after), finite(before)
+    return ranks.shift(before, after, 0.0).estimate if after and before else None
 
 
 def finite(values: Sequence[float]) -> list[float]:
     """The values that are numbers."""
     return [value for value in values if math.isfinite(value)]
-
-
-def mean(values: Sequence[float]) -> float:
-    """The mean of at least one value."""
-    return sum(values) / len(values)
 
 
 def _margin_z(share: Share, allowed: float) -> float:

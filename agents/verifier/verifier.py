@@ -2,7 +2,8 @@
 
 It promises one verdict for each execution that was completed or rolled back, by its plan's deadline at the latest, and
 that what was not measured never counts as success. It asks for the window before when an execution starts and for the
-window after in slices, so that a clear case ends early; early looks ask for more evidence than the last one.
+window after in slices, so that a clear case ends early. Each look spends a part of one error, so that looking again and
+again does not find what is not there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -255,7 +256,7 @@ def _request(watch: Watch, purpose: str, from_us: int, until_us: int) -> Measure
         measurement_id=derived_id("msr", watch.execution_id, watch.state, purpose, str(watch.look)),
         purpose=purpose,
         slo_names=list(plan.slo_names),
-        guard_metrics=list(plan.guard_metrics),
+        guard_metrics=list(dict.fromkeys(guard.metric for guard in plan.guards)),
         from_us=max(from_us, 0),
         until_us=until_us,
         bucket_ms=bucket_ms,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from autopilot.agents.lifecycle import Lifecycle
+from autopilot.agents.verification.comparison import Direction
 from autopilot.schemas.events.observer import EvidenceRange
 
 
@@ -71,11 +72,33 @@ class KnownPlan:
     context: str
     slo_names: tuple[str, ...]
     guard_metrics: tuple[str, ...]
+    """As written; see `Guard.written`."""
     before_ms: int
     settle_ms: int
     after_ms: int
     deadline_ms: int
     expires_at_us: int
+
+    @property
+    def guards(self) -> list["Guard"]:
+        """What must not get worse."""
+        return [Guard.written(text) for text in self.guard_metrics]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A metric that must not get worse, and the direction that counts as worse."""
+
+    metric: str
+    direction: Direction
+
+    @classmethod
+    def written(cls, text: str) -> "Guard":
+        """`METRIC`, of which more is worse, or `METRIC decrease`, `METRIC either`, `METRIC increase`."""
+        metric, _, last = text.rpartition(" ")
+        if metric and last in set(Direction):
+            return cls(metric, Direction(last))
+        return cls(text, Direction.INCREASE)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from autopilot.schemas.contract import BasisPoints, Contract, Payload, TimestampUs, described
+from autopilot.schemas.contract import BasisPoints, Contract, Payload, TimestampUs, described, optional
 from autopilot.schemas.events.observer import EvidenceRange
 
 
@@ -26,6 +26,14 @@ class Check(Contract):
     before_samples: int = described("Samples before.", ge=0)
     after_samples: int = described("Samples after.", ge=0)
     reason: str = described("What was found, for people.")
+    effect_size: float | None = optional(
+        "After less before, in the check's unit: of shares their difference, of a metric the Hodges-Lehmann shift; null "
+        "without data.",
+        None,
+    )
+    confidence_bp: BasisPoints | None = optional(
+        "How sure the check's verdict is, one-sided; null when it says nothing.", None
+    )
 
 
 class Outcome(Contract):

@@ -2,8 +2,10 @@
 
 import pytest
 
+from autopilot.agents.verification import Direction
 from autopilot.agents.verifier import judgement
 from autopilot.agents.verifier.judgement import Share
+from autopilot.agents.verifier.watch import Guard
 from autopilot.schemas.events.verifier import CheckVerdict
 
 
@@ -26,8 +28,15 @@ def test_rank_sums_with_ties() -> None:
     assert judgement.rank_sum_z([], [1.0]) == 0.0
 
 
-def test_early_looks_ask_for_more() -> None:
-    assert [round(judgement.z_at_look(look, 3), 2) for look in (1, 2, 3, 4)] == [3.39, 2.40, 1.96, 1.96]
+def test_early_looks_and_those_beyond_the_plan_ask_for_more() -> None:
+    assert [round(judgement.z_at_look(look, 3), 2) for look in (1, 2, 3, 4, 6, 12)] == [
+        3.10,
+        2.42,
+        1.94,
+        4.75,
+        2.43,
+        2.81,
+    ]
 
 
 def test_confidence_of_standard_errors() -> None:
@@ -52,3 +61,47 @@ def test_a_material_change_needs_both_rank_and_mean() -> None:
     assert judgement.guard(one_outlier, before, 1.96).verdict is CheckVerdict.PASS
     assert judgement.guard([value * 2 for value in before], before, 1.96).verdict is CheckVerdict.FAIL
     assert judgement.guard([500.0] * 5, before, 1.96).verdict is CheckVerdict.UNCLEAR
+
+
+def test_a_guard_has_a_direction() -> None:
+    before = [100.0 + n % 3 for n in range(20)]
+    half, twice = [value / 2 for value in before], [value * 2 for value in before]
+    verdicts = {
+        direction: tuple(judgement.guard(after, before, 1.96, direction).verdict for after in (half, twice))
+        for direction in Direction
+    }
+    passes, fails = CheckVerdict.PASS, CheckVerdict.FAIL
+    assert verdicts == {
+        Direction.INCREASE: (passes, fails),
+        Direction.DECREASE: (fails, passes),
+        Direction.EITHER: (fails, fails),
+    }
+
+
+def test_what_looks_worse_and_is_not_clear_does_not_pass() -> None:
+    before = [100.0, 120.0, 90.0, 110.0, 130.0, 80.0, 105.0, 95.0]
+    after = [125.0, 135.0, 100.0, 145.0, 115.0, 150.0, 108.0]
+    found = judgement.guard(after, before, 2.4)
+    assert 1.9 < found.z < 2.4
+    assert found.verdict is CheckVerdict.UNCLEAR
+    assert judgement.guard(after, before, 1.9).verdict is CheckVerdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "direction"),
+    [
+        ("memory", "memory", Direction.INCREASE),
+        ("memory increase", "memory", Direction.INCREASE),
+        ("http.requests decrease", "http.requests", Direction.DECREASE),
+        ("queue depth either", "queue depth", Direction.EITHER),
+        ("queue depth", "queue depth", Direction.INCREASE),
+        ("decrease", "decrease", Direction.INCREASE),
+    ],
+)
+def test_a_guard_is_a_name_and_perhaps_a_direction(text: str, metric: str, direction: Direction) -> None:
+    assert Guard.written(text) == Guard(metric, direction)
+
+
+def test_the_shift_of_samples() -> None:
+    assert judgement.shift([3.0, 5.0, float("nan")], [1.0]) == 3.0
+    assert judgement.shift([], [1.0]) is None

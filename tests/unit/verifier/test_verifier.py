@@ -93,6 +93,32 @@ def test_a_guard_that_got_better_or_hardly_changed_does_not_reject() -> None:
         scenario.when(taken(request(scenario), 0.0, memory=memory)).then(OutcomeVerified)
 
 
+def test_a_guard_against_less_rejects_less_and_is_asked_for_by_its_metric() -> None:
+    scenario = started(plan(guard_metrics=["memory decrease", "memory increase"]))
+    asked = request(scenario)
+    assert asked.guard_metrics == ["memory"]
+    scenario.events(taken(asked, 0.4, buckets=30)).when(COMPLETED)
+    scenario.when(taken(request(scenario), 0.0, memory=50.0)).then(OutcomeRejected)
+    checks = scenario.only(OutcomeRejected).outcome.checks
+    assert [check.verdict for check in checks[2:]] == [CheckVerdict.FAIL, CheckVerdict.PASS]
+
+
+def test_each_check_says_by_how_much_and_how_sure() -> None:
+    scenario = completed()
+    scenario.when(taken(request(scenario), 0.0, memory=150.0)).then(OutcomeRejected)
+    recovered, improved, guard = scenario.only(OutcomeRejected).outcome.checks
+    assert recovered.effect_size == improved.effect_size == -0.4
+    assert guard.effect_size == 50.0
+    assert guard.confidence_bp == 9_990
+
+
+def test_nothing_measured_has_no_effect_and_no_confidence() -> None:
+    scenario = completed()
+    scenario.when(taken(request(scenario), None, memory=None)).after(seconds=300).then(OutcomeInconclusive)
+    checks = scenario.only(OutcomeInconclusive).outcome.checks
+    assert {(check.effect_size, check.confidence_bp) for check in checks} == {(None, None)}
+
+
 def test_an_unclear_case_is_measured_on_slice_by_slice() -> None:
     scenario = completed()
     first = request(scenario)
