@@ -29,6 +29,8 @@ from autopilot.streams.trust import AUTHORITATIVE, check_activation, check_first
 S = TypeVar("S")
 
 WHOLE_PARTITION = "*"
+AHEAD_US = 60_000_000
+"""How far a tick may be ahead of the broker's own time of its record. One of next year would stop time until then."""
 _RUNTIME_TYPES = frozenset({Tick.event_type(), ConfigurationActivated.event_type()})
 
 
@@ -177,12 +179,16 @@ class PartitionFold(Generic[S]):
         return found is not None
 
     def _take_over(self, record: Record, event: Event[Any], out: list[Outgoing]) -> bool:
-        """Takes over a tick or an activation; False for one that is late or does not count."""
+        """Takes over a tick or an activation; False for one that is late, far ahead, or does not count."""
         if isinstance(event.payload, ConfigurationActivated):
             return self._activate(record, event, out)
-        if event.payload.at_us <= self.runtime.now_us:
+        at_us, recorded_us = event.payload.at_us, record.timestamp_ms * 1_000
+        if 0 < recorded_us < at_us - AHEAD_US:
+            out.append(self.dead_letter(record, "invalid", "at_us", str(at_us), f"a time near {recorded_us}"))
             return False
-        self.runtime.now_us = event.payload.at_us
+        if at_us <= self.runtime.now_us:
+            return False
+        self.runtime.now_us = at_us
         return True
 
     def _activate(self, record: Record, event: Event[Any], out: list[Outgoing]) -> bool:

@@ -110,6 +110,16 @@ def test_an_activation_that_is_older_than_the_one_in_force_does_not_count() -> N
     assert len(refused(bench)) == 1
 
 
+def test_a_tick_that_is_far_ahead_of_the_brokers_time_does_not_stop_the_clock() -> None:
+    fold = _gate()
+    mint = Mint(Codec(BundledRegistry()), "someone", 2)
+    at_us = (START_US, START_US + 10 * HEARD_US, START_US + 1_000_000)
+    said = [mint.from_outside(Draft(Tick(at_us=at), ""), at, {}) for at in at_us]
+    records = [record._replace(timestamp_ms=START_US // 1_000) for record in _records(said, 0)]
+    assert len(fold.step(records)) == 1
+    assert fold.runtime.now_us == START_US + 1_000_000
+
+
 def test_what_other_code_had_parked_is_taken_up_again() -> None:
     fold = _gate()
     fold.runtime.parked += ["shop", "cart"]
