@@ -6,16 +6,17 @@ from typing import Annotated
 import httpx
 import typer
 
-from autopilot.infra.approval_gateway import PATH, signed_body
+from autopilot.agents.authority import EVERYWHERE, Authority
 from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.incidents import log_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
 from autopilot.infra.composition import publisher_of, registry_of
-from autopilot.infra.governance import broadcast_in_turn
+from autopilot.infra.governance import broadcast_in_turn, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.projections.approvals import PendingApproval, pending_approvals
 from autopilot.projections.timeline import why
+from autopilot.schemas.configuration import Fleet
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, Halt, Resume
@@ -104,19 +105,28 @@ def reject(
 def halt(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
     """Let nothing begin until a resume: in one domain, or everywhere.
 
+    Exit code 1 when it does not count, so that nothing is halted by it.
     Example: autopilot halt --domain shop --reason "database migration" --as ada
     """
-    _broadcast(Halt(scope=domain, ordered_by=person, reason=reason), person)
+    authority = _order(Halt(scope=domain, ordered_by=person, reason=reason), person, domain)
+    if person not in authority.halts.get(domain, []):
+        refuse(f"it does not count: `{person}` is no operator or administrator with this key in force", NO)
     typer.echo(f"halted: {domain}")
 
 
 def resume(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
     """Let go on what was halted; must be another person than who halted it.
 
+    Exit code 1 when it does not count, so that the halt holds on.
     Example: autopilot resume --domain shop --reason "migration done" --as carl
     """
-    _broadcast(Resume(scope=domain, ordered_by=person, reason=reason), person)
-    typer.echo(f"resumed: {domain}")
+    authority = _order(Resume(scope=domain, ordered_by=person, reason=reason), person, domain)
+    still = authority.halts.get(domain, [])
+    if still:
+        who = "who halted it" if person in still else "no operator or administrator with this key in force"
+        refuse(f"it does not count, `{domain}` stays halted by {', '.join(still)}: `{person}` is {who}", NO)
+    others = ", ".join(f"`{scope}`" for scope in authority.halts)
+    typer.echo(f"resumed: {domain}" + (f"; still halted: {others}" if others else ""))
 
 
 def _request(prefix: str) -> PendingApproval:
@@ -155,6 +165,8 @@ def _publish(settings: Settings, request: PendingApproval, payload: Payload, key
 
 
 def _post(gateway: str, request: PendingApproval, payload: ApprovalGranted | ApprovalRejected, key: SigningKey) -> str:
+    from autopilot.infra.approval_gateway import PATH, signed_body  # a web server: most commands do without
+
     body = signed_body(key, payload, request.domain, request.service, request.incident_id, time.time_ns() // 1_000)
     try:
         response = httpx.post(gateway.rstrip("/") + PATH, json=body, timeout=30)
@@ -191,9 +203,20 @@ def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, 
         time.sleep(0.2)
 
 
-def _broadcast(payload: Payload, person: str) -> None:
+def _order(payload: Halt | Resume, person: str, scope: str) -> Authority:
+    """Broadcasts an order, and gives what is halted after it. Refuses a domain that the fleet does not have."""
     settings = Settings()
-    broadcast_in_turn(cluster_of(settings), load_key(settings.keys, person), payload)
+    cluster, key = cluster_of(settings), load_key(settings.keys, person)
+    before = view_of(cluster, 0).state.configuration
+    domains = {name for fleet in before.fleets() for name in _domains_of(fleet)}
+    if scope != EVERYWHERE and scope not in domains:
+        refuse(f"there is no domain `{scope}`; the fleet has {', '.join(sorted(domains)) or 'none'}")
+    broadcast_in_turn(cluster, key, payload)
+    return view_of(cluster, 0).state.authority
+
+
+def _domains_of(fleet: Fleet) -> list[str]:
+    return [*(domain.name for domain in fleet.domains), *(service.domain for service in fleet.services)]
 
 
 def _summary(p: PendingApproval) -> dict[str, object]:

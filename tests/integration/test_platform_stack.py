@@ -247,7 +247,16 @@ def test_an_approval_is_signed_bound_to_the_request_and_answered() -> None:
 def test_a_halt_reaches_every_partition() -> None:
     autopilot("halt", "--domain", "shop", "--reason", "migration", "--as", "admin")
     assert sorted(event.position.partition for event in log(Halt)) == [0, 1, 2, 3]
-    autopilot("resume", "--domain", "shop", "--reason", "done", "--as", "approver")
+    refused = autopilot("resume", "--domain", "shop", "--reason", "done", "--as", "admin", code=1)
+    assert "stays halted by admin" in refused
+    assert "resumed" not in refused
+    assert autopilot("resume", "--domain", "shop", "--reason", "done", "--as", "approver") == "resumed: shop\n"
+
+
+def test_a_halt_of_a_domain_that_is_not_there_is_refused_before_it_is_said() -> None:
+    before = len(log(Halt))
+    assert "the fleet has shop" in autopilot("halt", "--domain", "shpo", "--reason", "x", "--as", "admin", code=2)
+    assert len(log(Halt)) == before
 
 
 def test_logs_are_json_lines() -> None:
