@@ -119,7 +119,7 @@ class EmbeddedKafka:
         return self.home / "classpath.args"
 
     def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = cluster_id(uuid.uuid4())
         tool = [java(), "-XX:TieredStopAtLevel=1", f"@{self._class_path}", "kafka.tools.StorageTool", "format"]
         with self.log.open("ab") as log:
             subprocess.run([*tool, "-t", cluster, "-c", str(self._properties)], stdout=log, stderr=log, check=True)
@@ -158,3 +158,8 @@ def broker_answers(kafka: Mapping[str, str], timeout_s: float = 2.0) -> bool:
         return bool(client.list_topics(timeout=timeout_s).brokers)
     except KafkaException:
         return False
+
+
+def cluster_id(drawn: uuid.UUID) -> str:
+    """The id of a cluster as Kafka writes it. It begins with no dash, which the storage tool would take for an option."""
+    return base64.urlsafe_b64encode(drawn.bytes).decode().rstrip("=").replace("-", "A")
