@@ -87,7 +87,7 @@ class Codec:
         if model in DECIDING:
             return self._encoded_decision(event, header)
         record = event.payload.model_dump()
-        record["envelope"] = event.envelope.model_dump()
+        record["envelope"] = vars(event.envelope)
         buffer = io.BytesIO()
         buffer.write(header)
         fastavro.schemaless_writer(buffer, schema, record)
