@@ -161,5 +161,5 @@ def broker_answers(kafka: Mapping[str, str], timeout_s: float = 2.0) -> bool:
 
 
 def cluster_id(drawn: uuid.UUID) -> str:
-    """The id of a cluster as Kafka writes it. It begins with no dash, which the storage tool would take for an option."""
+    """The id of a cluster as Kafka writes it, without a dash: the storage tool would take it for an option."""
     return base64.urlsafe_b64encode(drawn.bytes).decode().rstrip("=").replace("-", "A")
