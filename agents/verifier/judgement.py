@@ -65,9 +65,9 @@ class Finding:
     reason: str
 
 
-def z_at_look(look: int, looks: int) -> float:
+def z_at_look(look: int, looks: int, *, is_last: bool = False) -> float:
     """Standard errors asked for at a look (from 1) at growing data; `looks` are planned, more may follow."""
-    return spending.z_at_look(look, looks, ERROR)
+    return spending.z_at_look(look, looks, ERROR, is_last=is_last)
 
 
 def confidence_bp(z: float) -> int:

@@ -289,11 +289,9 @@ def _joined(known: Sequence[EvidenceRange], more: Sequence[EvidenceRange]) -> tu
 
 def _look(state: VerifierState, watch: Watch) -> Words:
     """Ends when what was measured so far decides; measures on, or gives up, when it does not."""
-    verdict = _judged(state, watch, z_at_look(watch.look, SLICES))
-    if verdict.verdict is not CheckVerdict.UNCLEAR:
-        return _end(state, watch, verdict)
-    following_us = watch.until_us + max(watch.plan.after_ms // SLICES, 1) * 1000
-    if following_us > watch.deadline_us:
+    is_last = watch.until_us + max(watch.plan.after_ms // SLICES, 1) * 1000 > watch.deadline_us
+    verdict = _judged(state, watch, z_at_look(watch.look, SLICES, is_last=is_last))
+    if is_last or verdict.verdict is not CheckVerdict.UNCLEAR:
         return _end(state, watch, verdict)
     return _next_slice(state, watch)
 

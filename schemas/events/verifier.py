@@ -31,8 +31,8 @@ class Check(Contract):
         "without data.",
         None,
     )
-    confidence_bp: BasisPoints | None = optional(
-        "How sure the check's verdict is, one-sided; null when it says nothing.", None
+    confidence_bp: int | None = optional(
+        "How sure the check's verdict is, one-sided; null when it says nothing.", None, ge=0, le=10_000
     )
 
 

@@ -30,13 +30,17 @@ def test_rank_sums_with_ties() -> None:
 
 def test_early_looks_and_those_beyond_the_plan_ask_for_more() -> None:
     assert [round(judgement.z_at_look(look, 3), 2) for look in (1, 2, 3, 4, 6, 12)] == [
-        3.10,
-        2.42,
-        1.94,
+        3.20,
+        2.54,
+        2.08,
         4.75,
         2.43,
         2.81,
     ]
+
+
+def test_the_last_look_has_a_share_of_its_own() -> None:
+    assert [round(judgement.z_at_look(look, 3, is_last=True), 2) for look in (1, 3, 7)] == [2.30, 1.90, 2.33]
 
 
 def test_confidence_of_standard_errors() -> None:
