@@ -12,7 +12,7 @@ from typing import Any
 
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Recorded
-from autopilot.schemas.events import effector, executor, people, planner, policy, runtime, verifier
+from autopilot.schemas.events import effector, executor, governance, people, planner, policy, runtime, verifier
 from autopilot.schemas.identity import LIVE_RUN
 
 Said = Recorded[Any]
@@ -169,6 +169,8 @@ def _decision(recorded: Said, what: str, detail: str) -> Line:
 
 
 def _authorised(recorded: Said) -> Line:
+    if recorded.payload.overruled_by:
+        return _decision(recorded, "authorised by break-glass", f"overruled by event {recorded.payload.overruled_by}")
     approvers = ", ".join(use.approver for use in recorded.payload.approvals)
     return _decision(recorded, "authorised", f"approved by {approvers}" if approvers else "without approval")
 
@@ -225,6 +227,29 @@ def _activated(recorded: Said) -> Line:
     )
 
 
+def _bundle(recorded: Said) -> Line:
+    said = recorded.payload
+    by = next(getattr(said, name) for name in ("author", "reviewer", "ordered_by") if hasattr(said, name))
+    return "configuration", _words(said), f"{said.bundle}@{said.version}", by, said.comment
+
+
+def _autonomy(recorded: Said) -> Line:
+    said: governance.RemedyAutonomyChanged = recorded.payload
+    subject = f"{said.remedy} on {said.service}"
+    return "configuration", _words(said), subject, said.changed_by, f"{said.autonomy}: {said.reason}"
+
+
+def _break_glass(recorded: Said) -> Line:
+    said: governance.BreakGlass = recorded.payload
+    subject = said.plan_id or f"{said.service} until {said.until_us} us"
+    return "overrides", "break-glass", subject, said.invoked_by, said.reason
+
+
+def _governance_refused(recorded: Said) -> Line:
+    said: governance.GovernanceRefused = recorded.payload
+    return "exceptions", f"{said.refused_type} does not count", said.subject, said.given_by, said.reason
+
+
 def _execution(recorded: Said) -> Line:
     said = recorded.payload
     reason = getattr(said, "reason", "") or f"of plan {said.plan_id}"
@@ -265,6 +290,19 @@ def _words(payload: Payload) -> str:
 
 _HANDLERS: dict[type[Payload], Callable[[Said], Line]] = {
     people.ConfigurationActivated: _activated,
+    **dict.fromkeys(
+        (
+            governance.BundleSubmitted,
+            governance.BundleReviewed,
+            governance.BundleShadowed,
+            governance.BundleActivated,
+            governance.BundleRetired,
+        ),
+        _bundle,
+    ),
+    governance.RemedyAutonomyChanged: _autonomy,
+    governance.BreakGlass: _break_glass,
+    governance.GovernanceRefused: _governance_refused,
     policy.PlanAuthorized: _authorised,
     policy.PlanDenied: _denied,
     policy.ApprovalRequested: _held,

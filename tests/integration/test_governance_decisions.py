@@ -32,7 +32,11 @@ from autopilot.streams.trust import signer_of
 
 pytestmark = pytest.mark.kafka
 
-ASKS = bundle(PERMIT, approval("ask", 'plan_risk_class == "high"', expires_ms=600_000))
+ASKS = bundle(
+    PERMIT,
+    approval("ask", 'plan_risk_class == "high"', expires_ms=600_000),
+    approval("soon", "!plan_reversible", expires_ms=20_000),
+)
 STRICT = bundle(rule("none", "deny", "true", message="nothing today"), version="2")
 PRINCIPALS = Signers.model_validate_json(signers().content).signers
 BUDGETS = [
@@ -96,12 +100,12 @@ def test_approvals_survive_kills_and_only_the_right_one_counts(log: Log, policy:
 
 
 def test_a_stale_approval_is_refused_after_a_kill(log: Log, policy: Mortal) -> None:
-    log.propose("plan", risk=RiskClass.HIGH)
+    log.propose("plan", risk=RiskClass.HIGH, reversible=False)
     log.await_(PreviewRequested)
     log.previewed("plan")
     (request,) = log.await_(ApprovalRequested)
     policy.kill()
-    log.tick(seconds=600)
+    log.tick(seconds=20)
     (denied,) = log.await_(PlanDenied)
     assert denied.payload.reason == "the request expired with 0 of 1 approvals"
     log.say(granted(request.payload))
