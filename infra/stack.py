@@ -24,6 +24,8 @@ from autopilot.infra.signers import ensure_first_principals
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events import EVENT_TYPES
 
+MEMBERS_S = 180.0
+"""How long the agents are given to have their partitions."""
 REGISTER_S = 20.0
 """How long a registry that has just started is given to take the contracts."""
 KAFKA, REGISTRY, PROJECTOR = "kafka", "registry", "projector"
@@ -278,7 +280,7 @@ class Stack:
             return all(group.state == ConsumerGroupState.STABLE and group.members for group in found)
 
         if groups:
-            wait_until(stable, 60, "the agents", self._supervision.log_of(groups[0]))
+            wait_until(stable, MEMBERS_S, "the agents", self._supervision.log_of(groups[0]))
 
     # -- status ------------------------------------------------------------------------------------------------------
 

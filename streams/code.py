@@ -14,7 +14,7 @@ DECIDING = (autopilot.agents, autopilot.policies, autopilot.schemas)
 
 
 def code_digest(agent: object) -> str:
-    """The digest of what decides for `agent`: agents, policies, contracts, the fold, and the module of its class."""
+    """The digest of what decides for `agent`: agents, policies, contracts, the fold, and the folder of its class."""
     return _digest(type(agent).__module__)
 
 
@@ -27,6 +27,7 @@ def _digest(module: str) -> str:
         for path in sorted(root.rglob("*.py")):
             whole.update(f"{package.__name__}/{path.relative_to(root).as_posix()}\0".encode())
             whole.update(path.read_bytes())
-    for source in (fold.__file__, sys.modules[module].__file__):
-        whole.update(Path(str(source)).read_bytes())
+    beside = Path(str(sys.modules[module].__file__)).parent
+    for source in (Path(str(fold.__file__)), *sorted(beside.glob("*.py"))):
+        whole.update(source.read_bytes())
     return "sha256:" + whole.hexdigest()

@@ -5,6 +5,7 @@ StreamError                 something between us and the broker
 |                           transaction was aborted
 +-- UnreachableError        wait and try again: the broker does not answer
 +-- TornSnapshotError       ignore the snapshot and use an older one, or fold from the beginning
++-- RestoredLogError        point the agents at another cluster: this one holds a restored archive, for reading
 """
 
 
@@ -22,3 +23,7 @@ class UnreachableError(StreamError):
 
 class TornSnapshotError(StreamError):
     """A snapshot's parts do not add up to its manifest."""
+
+
+class RestoredLogError(StreamError):
+    """The log was restored from an archive. Agents that went on with it would repeat what it already says."""

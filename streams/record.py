@@ -11,6 +11,8 @@ RUN = "run"
 """Header: the run, so that a shadow's events are skipped without decoding them."""
 SIGNATURE = "signature"
 """Header: the Ed25519 signature, where there is one."""
+ARCHIVED_OFFSET = "archived-offset"
+"""Header: the original offset of a record that was restored from an archive."""
 TRACEPARENT = "traceparent"
 """Header: W3C trace context; one incident is one trace."""
 

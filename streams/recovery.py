@@ -15,10 +15,11 @@ from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.runtime import AgentUpgraded
 from autopilot.streams.code import code_digest
+from autopilot.streams.errors import RestoredLogError
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.reader import read_raw
-from autopilot.streams.record import Outgoing, Record
+from autopilot.streams.record import ARCHIVED_OFFSET, Outgoing, Record
 from autopilot.streams.snapshots import Snapshot, load_latest, records_of
 
 CHUNK = 2_000
@@ -41,12 +42,23 @@ def recover(
     loaded = snapshot is not None and _load(fold, snapshot)
     folded = 0
     start = fold.runtime.next_offset
+    if snapshot is None and committed < 0:
+        _refuse_restored(kafka, topic, partition)
     if start < committed:
         records = read_raw(kafka, topic, partitions=[partition], start={partition: start}, end={partition: committed})
         for chunk in _chunks(records):
             fold.step(chunk)
             folded += len(chunk)
     return Recovered(folded, start if loaded else None, _upgrade(fold, snapshot, partition, start))
+
+
+def _refuse_restored(kafka: Mapping[str, str], topic: Topic, partition: int) -> None:
+    """An agent that has never been here would say everything again that the restored log already says."""
+    first = next(read_raw(kafka, topic, partitions=[partition]), None)
+    if first is not None and ARCHIVED_OFFSET in first.headers:
+        raise RestoredLogError(
+            f"{topic}[{partition}] was restored from an archive: it is for reading, not to go on with"
+        )
 
 
 def snapshot_records(mint: Mint, fold: PartitionFold[Any], topic: Topic, partition: int) -> list[Outgoing]:

@@ -15,10 +15,10 @@ from autopilot.infra.archive.folder import ArchiveFolder
 from autopilot.infra.archive.manifest import ArchiveError
 from autopilot.streams.errors import UnreachableError
 from autopilot.streams.kafka import REQUEST_TIMEOUT_S, producer
+from autopilot.streams.record import ARCHIVED_OFFSET
 from autopilot.streams.seals import Partition, WholeRecord
 from autopilot.streams.whole_reader import bounds_of
 
-ARCHIVED_OFFSET = "archived-offset"
 """Header: the record's offset in the partition that it was archived from, in decimal digits."""
 ARCHIVED_TIMESTAMP = "archived-timestamp-ms"
 """Header: its Kafka timestamp there, milliseconds since the epoch, in decimal digits."""

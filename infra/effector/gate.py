@@ -5,13 +5,12 @@ from the log: the signed decision, the plan that it is about, the step within th
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
-from autopilot.agents.authority import Authority
 from autopilot.agents.executor.states import (
     COMPENSATION,
     FORWARD,
@@ -20,9 +19,20 @@ from autopilot.agents.executor.states import (
     execution_of,
     idempotency_key,
 )
-from autopilot.schemas.configuration import Role
+from autopilot.infra.effector.gate_state import (
+    KEPT_AFTER_CLOSE_US,
+    AskedPreview,
+    Attempt,
+    GateState,
+    SignedDecision,
+    Told,
+    forget,
+    remember,
+    step_of,
+)
+from autopilot.schemas.configuration import Configuration, Role
 from autopilot.schemas.contract import Payload, Topic
-from autopilot.schemas.envelope import Envelope, Output, Position, Recorded, Rejection
+from autopilot.schemas.envelope import Output, Recorded, Rejection
 from autopilot.schemas.events.effector import (
     PreviewCompleted,
     StepFailed,
@@ -43,81 +53,8 @@ from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.plan_hash import plan_hash
 
-KEPT_AFTER_CLOSE_US = 3_600_000_000
-"""How long what belongs to a closed incident is remembered: an hour."""
-KEPT_US = 7 * 86_400_000_000
-"""How long what belongs to an incident is remembered at most."""
-
 StepResult = StepSucceeded | StepFailed | StepIndeterminate
 Handler = Callable[["GateState", Recorded[Any]], Sequence[Output]]
-
-
-@dataclass(frozen=True)
-class Told:
-    """Where something stands in the log: enough to mint an event that it causes."""
-
-    partition: int
-    offset: int
-    envelope: Envelope
-
-    @property
-    def position(self) -> Position:
-        """The record's position."""
-        return Position(str(Topic.LOG), self.partition, self.offset)
-
-
-@dataclass(frozen=True)
-class SignedDecision:
-    """An authorisation as the log bears it, whose signature it was, and the domain that was signed with it."""
-
-    authorization: PlanAuthorized
-    signed_by: str
-    domain: str
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One attempt that was asked for and has no result yet. `began` and `started` once it is under way."""
-
-    request: StepRequested
-    asked: Told
-    started: StepStarted | None = None
-    began: Told | None = None
-
-
-@dataclass(frozen=True)
-class AskedPreview:
-    """A preview that was asked for."""
-
-    request: PreviewRequested
-    asked: Told
-
-
-@dataclass
-class GateState:
-    """What the gate remembers of a partition; what belongs to an incident goes some time after it closed."""
-
-    now_us: int = 0
-    authority: Authority = field(default_factory=Authority)
-    seen_us: dict[str, int] = field(default_factory=dict)
-    """Incidents, and until when they are remembered."""
-    plans: dict[str, KnownPlan] = field(default_factory=dict)
-    decisions: dict[str, SignedDecision] = field(default_factory=dict)
-    revoked: dict[str, str] = field(default_factory=dict)
-    """Revoked decisions, and their incidents."""
-    undoing: dict[str, str] = field(default_factory=dict)
-    """Executions whose rollback is under way, and their incidents."""
-    ended: dict[str, str] = field(default_factory=dict)
-    """Executions that take no step any more, and their incidents."""
-    open: dict[str, Attempt] = field(default_factory=dict)
-    answered: dict[str, str] = field(default_factory=dict)
-    """Attempts with a result, and their incidents."""
-    succeeded: dict[str, str] = field(default_factory=dict)
-    """Idempotency keys under which something succeeded, and the incidents."""
-    unknown: dict[str, str] = field(default_factory=dict)
-    """Idempotency keys under which nobody knows what happened, and the incidents."""
-    previews: dict[str, AskedPreview] = field(default_factory=dict)
-    """By plan, the previews that are asked for and not given yet."""
 
 
 def attempt_of(payload: StepRequested | StepStarted | StepResult) -> str:
@@ -169,12 +106,15 @@ class Gate(FoldingAgent[GateState]):
         state.now_us = recorded.payload.at_us
         gone = {incident for incident, until_us in state.seen_us.items() if until_us < state.now_us}
         if gone:
-            _forget(state, gone)
+            forget(state, gone)
         return []
 
     @staticmethod
     def _activated(state: GateState, recorded: Recorded[ConfigurationActivated]) -> Sequence[Output]:
         state.authority.activate(recorded.payload)
+        fleets = Configuration().with_activated(recorded.payload.documents).fleets()
+        for service in (service for fleet in fleets for service in fleet.services):
+            state.targets[service.name] = [f"{one.driver}/{one.target}" for one in service.targets]
         return []
 
     @staticmethod
@@ -199,7 +139,7 @@ class Gate(FoldingAgent[GateState]):
         known = state.plans.get(plan.plan_id)
         if known is not None and known.plan != plan:
             return [Rejection("plan_id", f"`{plan.plan_id}`", "a plan that was not proposed before")]
-        _remember(state, plan.incident_id, recorded)
+        remember(state, plan.incident_id, recorded)
         if known is None:
             state.plans[plan.plan_id] = KnownPlan(plan, recorded.envelope.domain, recorded.envelope.service)
         return []
@@ -211,8 +151,9 @@ class Gate(FoldingAgent[GateState]):
             return [_unsigned(recorded)]
         if decision.decision_id in state.decisions:
             return [Rejection("decision_id", f"`{decision.decision_id}`", "a decision that was not made before")]
-        _remember(state, decision.incident_id, recorded)
-        signed = SignedDecision(recorded.payload, recorded.signed_by, recorded.envelope.domain)
+        remember(state, decision.incident_id, recorded)
+        envelope = recorded.envelope
+        signed = SignedDecision(recorded.payload, recorded.signed_by, envelope.domain, envelope.service)
         state.decisions[decision.decision_id] = signed
         return []
 
@@ -220,7 +161,7 @@ class Gate(FoldingAgent[GateState]):
     def _revoked(state: GateState, recorded: Recorded[AuthorizationRevoked]) -> Sequence[Output]:
         if not state.authority.has(recorded.signed_by, Role.POLICY):
             return [_unsigned(recorded)]
-        _remember(state, recorded.payload.incident_id, recorded)
+        remember(state, recorded.payload.incident_id, recorded)
         state.revoked[recorded.payload.decision_id] = recorded.payload.incident_id
         return []
 
@@ -243,7 +184,7 @@ class Gate(FoldingAgent[GateState]):
         name = attempt_of(request)
         if name in state.open or name in state.answered:
             return [Rejection("attempt", f"`{name}`", "an attempt that was not asked for before")]
-        _remember(state, request.incident_id, recorded)
+        remember(state, request.incident_id, recorded)
         state.open[name] = Attempt(request, _told(recorded))
         return []
 
@@ -252,6 +193,8 @@ class Gate(FoldingAgent[GateState]):
         name = attempt_of(recorded.payload)
         if name in state.open:
             state.open[name] = replace(state.open[name], started=recorded.payload, began=_told(recorded))
+            if recorded.payload.phase == FORWARD:
+                state.begun[step_of(recorded.payload)] = recorded.payload.incident_id
         return []
 
     @staticmethod
@@ -268,7 +211,7 @@ class Gate(FoldingAgent[GateState]):
 
     @staticmethod
     def _preview(state: GateState, recorded: Recorded[PreviewRequested]) -> Sequence[Output]:
-        _remember(state, recorded.payload.incident_id, recorded)
+        remember(state, recorded.payload.incident_id, recorded)
         state.previews[recorded.payload.plan_id] = AskedPreview(recorded.payload, _told(recorded))
         return []
 
@@ -328,6 +271,9 @@ def _not_the_plans(state: GateState, decided: SignedDecision, request: StepReque
         return "the action is not the plan's"
     if request.idempotency_key != idempotency_key(request.execution_id, request.step_id, request.phase):
         return "the idempotency key is not the step's"
+    target = f"{step.action.driver}/{step.action.target}"
+    if target not in state.targets.get(decided.service, [target]):
+        return f"`{target}` is no target of `{decided.service}`, which the decision is about"
     return None
 
 
@@ -367,25 +313,3 @@ def _told(recorded: Recorded[Any]) -> Told:
 
 def _unsigned(recorded: Recorded[Any]) -> Rejection:
     return Rejection("signature", f"of `{recorded.signed_by or 'nobody known'}`", "of a principal with the role policy")
-
-
-def _remember(state: GateState, incident_id: str, recorded: Recorded[Any]) -> None:
-    now_us = state.now_us or recorded.envelope.occurred_at_us
-    state.seen_us[incident_id] = max(state.seen_us.get(incident_id, 0), now_us + KEPT_US)
-
-
-def _forget(state: GateState, incidents: set[str]) -> None:
-    """Drops what belongs to `incidents`."""
-    state.decisions = {
-        decision_id: decided
-        for decision_id, decided in state.decisions.items()
-        if decided.authorization.decision.incident_id not in incidents
-    }
-    state.plans = {p: known for p, known in state.plans.items() if known.plan.incident_id not in incidents}
-    state.previews = {p: asked for p, asked in state.previews.items() if asked.request.incident_id not in incidents}
-    state.open = {n: attempt for n, attempt in state.open.items() if attempt.request.incident_id not in incidents}
-    for by_name in (state.revoked, state.undoing, state.ended, state.answered, state.succeeded, state.unknown):
-        for name in [name for name, incident_id in by_name.items() if incident_id in incidents]:
-            del by_name[name]
-    for incident in incidents:
-        del state.seen_us[incident]

@@ -15,8 +15,9 @@ same log goes on.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from autopilot.agents.executor.states import FORWARD
-from autopilot.infra.effector.gate import Attempt, Gate, GateState, Told
+from autopilot.agents.executor.states import COMPENSATION, FORWARD
+from autopilot.infra.effector.gate import Gate
+from autopilot.infra.effector.gate_state import Attempt, GateState, Told, step_of
 from autopilot.infra.effector.jobs import Jobs
 from autopilot.infra.effector.port import Applied, Observation
 from autopilot.infra.effector.work import (
@@ -184,7 +185,8 @@ class PartitionJournal:
         if request.idempotency_key in self._state.unknown:
             reason = "an earlier attempt of the step cannot be known, so it is not repeated"
             return self._answer(name, attempt, step_indeterminate(request, reason))
-        if request.idempotency_key in self._state.succeeded:
+        never_begun = request.phase == COMPENSATION and step_of(request) not in self._state.begun
+        if never_begun or request.idempotency_key in self._state.succeeded:
             done = Applied(changed=False, after=prepared.observation.state)
             return self._answer(name, attempt, step_succeeded(request, done))
         moved = self._moved(request, prepared.observation)

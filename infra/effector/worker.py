@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from autopilot.infra.effector.gate import Gate, GateState
+from autopilot.infra.effector.gate import Gate
+from autopilot.infra.effector.gate_state import GateState
 from autopilot.infra.effector.jobs import Jobs
 from autopilot.infra.effector.journal import PartitionJournal
 from autopilot.infra.effector.port import Driver

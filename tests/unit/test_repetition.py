@@ -6,7 +6,8 @@ from effector_bench import Bench
 from sagas import ADA, BOB, POLICY, authorization, plan, signers
 from scenario import START_US
 
-from autopilot.infra.effector.gate import Gate, GateState
+from autopilot.infra.effector.gate import Gate
+from autopilot.infra.effector.gate_state import GateState
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Principal, Signers, document
 from autopilot.schemas.contract import Payload

@@ -1,14 +1,16 @@
 """The gate: each reason for which a step is refused, and the steps that are let through."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sagas import ADA, BOB, EXECUTION, SECOND_US, act, authorization, ok, plan, request, signed, signers, started, step
 from scenario import START_US, Said, Scenario, given
 
-from autopilot.infra.effector.gate import KEPT_AFTER_CLOSE_US, Gate
-from autopilot.schemas.configuration import Signers, document
+from autopilot.infra.effector.gate import Gate
+from autopilot.infra.effector.gate_state import KEPT_AFTER_CLOSE_US
+from autopilot.schemas.configuration import Fleet, Service, Signers, TargetRef, document
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionFailed, RollbackStarted, StepRequested
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
@@ -134,6 +136,16 @@ def test_a_compensation_needs_a_rollback_and_nothing_else_holds_it_up() -> None:
     assert why_not(scenario, undo, seconds=8_000) is None
     scenario.events(ExecutionFailed(**NAMES, reason="r", needs_person=True))
     assert why_not(scenario, undo) == "no rollback of the execution is under way"
+
+
+def test_a_target_of_another_service_is_refused_whatever_was_decided() -> None:
+    def decided(target: str) -> Scenario:
+        cart = Service(name="cart", domain="shop", tier=1, owner="o", targets=[TargetRef(driver="fake", target=target)])
+        fleet = document(Fleet(name="f", domains=[], services=[cart]).model_dump(mode="json"))
+        return given(Gate(), [signers(), fleet], Tick(at_us=START_US), TWO, replace(signed(TWO), service="cart"))
+
+    assert why_not(decided("t1")) is None
+    assert why_not(decided("t9")) == "`fake/t1` is no target of `cart`, which the decision is about"
 
 
 @pytest.mark.parametrize("end", [ROLLBACK, ExecutionCompleted(**NAMES)])

@@ -217,6 +217,17 @@ def test_the_same_attempt_asked_for_twice_is_a_dead_letter() -> None:
     assert (len(bench.said(*RESULTS)), len(bench.dead)) == (1, 1)
 
 
+def test_a_step_that_was_never_begun_is_not_undone() -> None:
+    bench = authorised()
+    names = {"execution_id": request(TWO).execution_id, "plan_id": "plan-1", "incident_id": "inc-1"}
+    bench.say(RollbackStarted(**names, reason="r", step_ids=["s1"]))
+    bench.say(request(TWO, phase="compensation"))
+    bench.run()
+    result = only_result(bench)
+    assert isinstance(result, StepSucceeded)
+    assert (result.changed, bench.said(StepStarted), bench.driver.effects.total()) == (False, [], 0)
+
+
 def test_a_compensation_undoes_the_step() -> None:
     bench = asked()
     bench.run()

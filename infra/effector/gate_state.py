@@ -1,0 +1,119 @@
+"""What the gate remembers of one partition of the log, and for how long."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from autopilot.agents.authority import Authority
+from autopilot.agents.executor.states import KnownPlan
+from autopilot.schemas.contract import Topic
+from autopilot.schemas.envelope import Envelope, Position, Recorded
+from autopilot.schemas.events.effector import StepStarted
+from autopilot.schemas.events.executor import StepRequested
+from autopilot.schemas.events.policy import PlanAuthorized, PreviewRequested
+
+KEPT_AFTER_CLOSE_US = 3_600_000_000
+"""How long what belongs to a closed incident is remembered: an hour."""
+KEPT_US = 7 * 86_400_000_000
+"""How long what belongs to an incident is remembered at most."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """Where something stands in the log: enough to mint an event that it causes."""
+
+    partition: int
+    offset: int
+    envelope: Envelope
+
+    @property
+    def position(self) -> Position:
+        """The record's position."""
+        return Position(str(Topic.LOG), self.partition, self.offset)
+
+
+@dataclass(frozen=True)
+class SignedDecision:
+    """An authorisation as the log bears it, whose signature it was, and the address that was signed with it."""
+
+    authorization: PlanAuthorized
+    signed_by: str
+    domain: str
+    service: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt that was asked for and has no result yet. `began` and `started` once it is under way."""
+
+    request: StepRequested
+    asked: Told
+    started: StepStarted | None = None
+    began: Told | None = None
+
+
+@dataclass(frozen=True)
+class AskedPreview:
+    """A preview that was asked for."""
+
+    request: PreviewRequested
+    asked: Told
+
+
+@dataclass
+class GateState:
+    """What the gate remembers of a partition; what belongs to an incident goes some time after it closed."""
+
+    now_us: int = 0
+    authority: Authority = field(default_factory=Authority)
+    seen_us: dict[str, int] = field(default_factory=dict)
+    """Incidents, and until when they are remembered."""
+    plans: dict[str, KnownPlan] = field(default_factory=dict)
+    decisions: dict[str, SignedDecision] = field(default_factory=dict)
+    targets: dict[str, list[str]] = field(default_factory=dict)
+    """`driver/target` of each service of the fleet."""
+    begun: dict[str, str] = field(default_factory=dict)
+    """`execution/step` of the steps that were begun forwards, and their incidents."""
+    revoked: dict[str, str] = field(default_factory=dict)
+    """Revoked decisions, and their incidents."""
+    undoing: dict[str, str] = field(default_factory=dict)
+    """Executions whose rollback is under way, and their incidents."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """Executions that take no step any more, and their incidents."""
+    open: dict[str, Attempt] = field(default_factory=dict)
+    answered: dict[str, str] = field(default_factory=dict)
+    """Attempts with a result, and their incidents."""
+    succeeded: dict[str, str] = field(default_factory=dict)
+    """Idempotency keys under which something succeeded, and the incidents."""
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Idempotency keys under which nobody knows what happened, and the incidents."""
+    previews: dict[str, AskedPreview] = field(default_factory=dict)
+    """By plan, the previews that are asked for and not given yet."""
+
+
+def step_of(payload: StepRequested | StepStarted) -> str:
+    """The name of a step of an execution, whatever the phase and attempt."""
+    return f"{payload.execution_id}/{payload.step_id}"
+
+
+def remember(state: GateState, incident_id: str, recorded: Recorded[Any]) -> None:
+    """Notes that the incident was heard of."""
+    now_us = state.now_us or recorded.envelope.occurred_at_us
+    state.seen_us[incident_id] = max(state.seen_us.get(incident_id, 0), now_us + KEPT_US)
+
+
+def forget(state: GateState, incidents: set[str]) -> None:
+    """Drops what belongs to `incidents`."""
+    state.decisions = {
+        decision_id: decided
+        for decision_id, decided in state.decisions.items()
+        if decided.authorization.decision.incident_id not in incidents
+    }
+    state.plans = {p: known for p, known in state.plans.items() if known.plan.incident_id not in incidents}
+    state.previews = {p: asked for p, asked in state.previews.items() if asked.request.incident_id not in incidents}
+    state.open = {n: attempt for n, attempt in state.open.items() if attempt.request.incident_id not in incidents}
+    named = (state.begun, state.revoked, state.undoing, state.ended, state.answered, state.succeeded, state.unknown)
+    for by_name in named:
+        for name in [name for name, incident_id in by_name.items() if incident_id in incidents]:
+            del by_name[name]
+    for incident in incidents:
+        del state.seen_us[incident]
