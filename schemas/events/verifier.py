@@ -27,8 +27,8 @@ class Check(Contract):
     after_samples: int = described("Samples after.", ge=0)
     reason: str = described("What was found, for people.")
     effect_size: float | None = optional(
-        "After less before, in the check's unit: of shares their difference, of a metric the Hodges-Lehmann shift; null "
-        "without data.",
+        "After less before, in the check's unit: of shares their difference, of a metric the Hodges-Lehmann shift; "
+        "null without data.",
         None,
     )
     confidence_bp: int | None = optional(

@@ -45,8 +45,9 @@ def test_only_the_effector_is_given_a_targets_secret() -> None:
 
 
 def test_the_versions_are_those_of_the_embedded_platform() -> None:
-    assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
-    assert COMPOSE["services"]["registry"]["image"] == f"apicurio/apicurio-registry:{APICURIO_VERSION}"
+    assert COMPOSE["services"]["kafka"]["image"] == f"${{KAFKA_IMAGE:-apache/kafka:{KAFKA_VERSION}}}"
+    registry = COMPOSE["services"]["registry"]["image"]
+    assert registry == f"${{REGISTRY_IMAGE:-apicurio/apicurio-registry:{APICURIO_VERSION}}}"
 
 
 def test_images_and_packages_name_no_registry_host() -> None:

@@ -92,7 +92,7 @@ def test_an_incident_is_listed_with_the_stage_that_it_has_reached(log: list[Even
 
 def test_every_event_of_an_incident_has_a_line_of_its_own() -> None:
     silent = {"ConfigurationActivated", "Halt", "Resume", "Tick", "AgentUpgraded", "DeadLettered", "AgentSnapshot"}
-    silent |= {"TelemetryBatch", "BaselineSummarised", "LogSealed"}
+    silent |= {"TelemetryBatch", "BaselineSummarised", "LogSealed", "KpiWindowClosed"}
     silent |= {"BundleSubmitted", "BundleReviewed", "BundleShadowed", "BundleActivated", "BundleRetired"}
     explained = {model.event_type() for model in module._WHY}
     assert set(EVENT_TYPES) - silent - explained == set()

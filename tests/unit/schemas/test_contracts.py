@@ -80,7 +80,9 @@ def test_names_of_events_are_unique_and_each_belongs_to_one_family() -> None:
 
 def test_only_broadcasts_and_telemetry_leave_the_log() -> None:
     elsewhere = {name for name, model in EVENT_TYPES.items() if model.topic is not Topic.LOG}
-    assert elsewhere == {"TelemetryBatch", "MeasurementRequested", "DeadLettered", "AgentSnapshot", "LogSealed"}
+    assert elsewhere == {
+        "TelemetryBatch", "MeasurementRequested", "DeadLettered", "AgentSnapshot", "LogSealed", "KpiWindowClosed",
+    }  # fmt: skip
     assert {name for name, model in EVENT_TYPES.items() if model.broadcast} == {
         "Tick", "Halt", "Resume", "ConfigurationActivated", "BundleSubmitted", "BundleReviewed", "BundleShadowed",
         "BundleActivated", "BundleRetired",
