@@ -72,13 +72,14 @@ def _by_runs(sealed: Sequence[Row], standing: Sequence[Row]) -> _Alignment:
     pairs: list[Pair] = []
     missing: list[int] = []
     inserted: list[int] = []
+    known = {row.body for row in sealed}
     matcher = SequenceMatcher(None, [r.body for r in sealed], [r.body for r in standing], autojunk=False)
     for _, i1, i2, j1, j2 in matcher.get_opcodes():
         both = min(i2 - i1, j2 - j1)
         pairs += [(i1 + k, j1 + k) for k in range(both)]
         missing += range(i1 + both, i2)
-        if i2 < len(sealed):
-            inserted += range(j1 + both, j2)
+        # behind the end only what was sealed further up is out of place: the rest is what came since
+        inserted += [j for j in range(j1 + both, j2) if i2 < len(sealed) or standing[j].body in known]
     return _Alignment(pairs, missing, inserted)
 
 

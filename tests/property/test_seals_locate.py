@@ -84,6 +84,14 @@ def test_two_swapped_records_are_located(
     assert found(segments, standing) == found(segments, copied(standing)) == expected
 
 
+def test_the_last_two_swapped_are_located() -> None:
+    records = [WholeRecord(offset, 1_000 + offset, b"k", b"value-%d" % offset, ()) for offset in (0, 1, 3, 4)]
+    segment = OpenSegment(LOG)
+    segment.add(records)
+    standing = [*records[:2], records[3]._replace(offset=3), records[2]._replace(offset=4)]
+    assert found([segment.cut()[0]], standing) == [(Kind.SWAPPED, 3), (Kind.SWAPPED, 4)]
+
+
 @LAW
 @given(sealed_partitions(), st.data())
 def test_whatever_else_stands_there_is_found(
