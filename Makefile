@@ -27,7 +27,7 @@ QUICK := $(call present,tests/unit tests/property tests/replay)
 REAL := $(call present,tests/targets tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
+.PHONY: test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -76,6 +76,10 @@ test-quick: $(READY) ## Unit and property tests; seconds, no network
 test-real: $(READY) ## Tests on a real Kafka and real targets
 	$(call say,real tests: $(REAL))
 	@$(if $(REAL),$(BIN)/pytest $(REAL),echo 'none in this version')
+
+test-secure: $(READY) ## The same Kafka with TLS, a password for each process and access control lists (minutes; CI runs it)
+	$(call say,secure: who may do what - the whole loop - rotation)
+	@$(BIN)/pytest tests/secure
 
 chaos: $(READY) ## Tests that kill processes while incidents flow
 	$(call say,chaos: $(CHAOS))
