@@ -59,7 +59,7 @@ def test_it_brings_schemas_licence_and_type_markers_and_no_tests(wheel: Path) ->
     assert all(f"autopilot/{room}/py.typed" in names for room in ("agents", "infra", "policies", "schemas", "streams"))
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "autopilot/__init__.py" not in names
-    assert not any("test" in Path(name).name for name in names)
+    assert not [name for name in names if Path(name).name.startswith(("test_", "conftest")) or "/tests/" in name]
 
 
 def test_its_command_runs_away_from_the_sources(scripts: Path, tmp_path: Path) -> None:
