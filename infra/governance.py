@@ -18,7 +18,8 @@ from autopilot.schemas.events.governance import GovernanceRefused
 from autopilot.schemas.partition import partition_of
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.schemas.signing import SigningKey
-from autopilot.streams.errors import LostOwnershipError
+from autopilot.streams.errors import LostOwnershipError, UnreachableError
+from autopilot.streams.kafka import REQUEST_TIMEOUT_S
 from autopilot.streams.publisher import Publisher
 from autopilot.streams.reader import read_raw
 from autopilot.streams.record import EVENT_TYPE
@@ -94,19 +95,25 @@ def _said(cluster: Cluster, payload: Payload, write: Callable[[], str], partitio
     view = view_of(cluster, partition)
     event_id = write()
     codec = Codec(cluster.registry)
+    offsets = {p: _offset_of(cluster, codec, p, begin, payload.event_type(), event_id) for p, begin in begins.items()}
     name = GovernanceRefused.event_type().encode()
     found = [codec.decode(out.value).payload for out in view.advance() if out.headers.get(EVENT_TYPE) == name]
     mine = [p for p in found if isinstance(p, GovernanceRefused) and p.event_id == event_id]
-    offsets = {p: _offset_of(cluster, codec, p, begin, payload.event_type(), event_id) for p, begin in begins.items()}
     return Said(event_id, offsets, mine[0].reason if mine else "")
 
 
 def _offset_of(cluster: Cluster, codec: Codec, partition: int, begin: int, event_type: str, event_id: str) -> int:
-    name = event_type.encode()
-    for record in read_raw(cluster.kafka, str(Topic.LOG), partitions=[partition], start={partition: begin}):
-        if record.headers.get(EVENT_TYPE) == name and codec.decode(record.value).envelope.event_id == event_id:
-            return record.position.offset
-    return -1
+    """Where the event stands, once it can be read. Raises `UnreachableError` when it cannot within the time.
+
+    A commit returns before the broker has marked it in every partition; until then the end of the log is before it.
+    """
+    name, until = event_type.encode(), time.monotonic() + REQUEST_TIMEOUT_S
+    while time.monotonic() < until:
+        for record in read_raw(cluster.kafka, str(Topic.LOG), partitions=[partition], start={partition: begin}):
+            if record.headers.get(EVENT_TYPE) == name and codec.decode(record.value).envelope.event_id == event_id:
+                return record.position.offset
+        time.sleep(_PAUSE_S)
+    raise UnreachableError(f"{event_type} {event_id} cannot be read on {Topic.LOG}[{partition}]")
 
 
 def broadcast_in_turn(cluster: Cluster, key: SigningKey, payload: Payload) -> str:
