@@ -11,7 +11,7 @@ from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.incidents import log_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
 from autopilot.infra.composition import publisher_of, registry_of
-from autopilot.infra.governance import broadcast_in_turn, view_of
+from autopilot.infra.governance import broadcast, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.projections.approvals import PendingApproval, pending_approvals
@@ -211,7 +211,7 @@ def _order(payload: Halt | Resume, person: str, scope: str) -> Authority:
     domains = {name for fleet in before.fleets() for name in _domains_of(fleet)}
     if scope != EVERYWHERE and scope not in domains:
         refuse(f"there is no domain `{scope}`; the fleet has {', '.join(sorted(domains)) or 'none'}")
-    broadcast_in_turn(cluster, key, payload)
+    broadcast(cluster, key, payload)
     return view_of(cluster, 0).state.authority
 
 
