@@ -18,7 +18,7 @@ from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.identity import LIVE_RUN
-from autopilot.streams.kafka import REQUEST_TIMEOUT_S, raise_for, record_of
+from autopilot.streams.kafka import raise_for, record_of, watermarks
 from autopilot.streams.record import EVENT_TYPE
 
 
@@ -105,7 +105,7 @@ def assign(consumer: Consumer, starts: Mapping[int, int]) -> tuple[dict[int, int
     """
     topic, begins, ends = str(Topic.LOG), {}, {}
     for partition, start in starts.items():
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+        low, high = watermarks(consumer, topic, partition)
         begins[partition], ends[partition] = max(start, low), high
     consumer.assign([TopicPartition(topic, partition, begin) for partition, begin in begins.items()])
     return begins, ends

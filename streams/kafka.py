@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ TRANSACTION_TIMEOUT_MS = 10_000
 """After this time the broker aborts a transaction that its producer left open."""
 SESSION_TIMEOUT_MS = 6_000
 REQUEST_TIMEOUT_S = 30.0
+LEADER_S = 10.0
+"""How long a partition may be without a leader."""
+_NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 UNUSED_GROUPS = "unused."
 """How the groups begin that readers without a group name all the same, because the client insists; none is joined."""
 
@@ -87,6 +91,41 @@ def raise_for(error: KafkaError) -> None:
     if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE):
         return
     raise KafkaException(error)
+
+
+def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+    """First offset kept, and first offset not yet committed, as the broker says now.
+
+    While a partition has no leader, as just after it was made, it is asked again. Raises `UnreachableError` when the
+    broker does not answer.
+    """
+    place, until = TopicPartition(topic, partition), time.monotonic() + LEADER_S
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as exception:
+            error: KafkaError = exception.args[0]
+            if error.code() not in _NO_LEADER or time.monotonic() > until:
+                raise UnreachableError(
+                    f"the broker does not say where {topic}[{partition}] ends: {error}"
+                ) from exception
+            time.sleep(0.1)
+        else:
+            return low, high
+
+
+def read_some(consumer: Consumer, wait_s: float, most: int) -> dict[int, list[Record]]:
+    """What is there to read, at most so many records, by partition in order; waits only while there is nothing."""
+    first = consumer.poll(wait_s)
+    by_partition: dict[int, list[Record]] = {}
+    for message in [] if first is None else [first, *consumer.consume(most - 1, timeout=0)]:
+        error = message.error()
+        if error is not None:
+            raise_for(error)
+            continue
+        record = record_of(message)
+        by_partition.setdefault(record.position.partition, []).append(record)
+    return by_partition
 
 
 class PartitionWriter:

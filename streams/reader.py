@@ -11,7 +11,7 @@ from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.errors import UnreachableError
-from autopilot.streams.kafka import REQUEST_TIMEOUT_S, plain_consumer, raise_for, record_of
+from autopilot.streams.kafka import REQUEST_TIMEOUT_S, plain_consumer, raise_for, record_of, watermarks
 from autopilot.streams.record import EVENT_TYPE, Record
 
 BATCH = 2_000
@@ -60,7 +60,7 @@ def _ends(
 ) -> dict[int, int]:
     ends = {}
     for partition in wanted:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+        low, high = watermarks(consumer, topic, partition)
         begin[partition] = max(begin[partition], low)
         ends[partition] = min(high, end[partition]) if end and partition in end else high
     return ends

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
-from confluent_kafka import TopicPartition
 
 from autopilot.agents.policy import PolicyAgent
 from autopilot.agents.policy.catalogue import BundleState
@@ -19,7 +18,7 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.fold import PartitionFold
-from autopilot.streams.kafka import REQUEST_TIMEOUT_S, plain_consumer
+from autopilot.streams.kafka import plain_consumer, watermarks
 from autopilot.streams.mint import Mint
 from autopilot.streams.reader import read_raw
 from autopilot.streams.record import Outgoing
@@ -69,8 +68,7 @@ def end_of(kafka: Mapping[str, str], partition: int) -> int:
     """The offset after the last committed record of a partition of the log."""
     consumer = plain_consumer(kafka, "autopilot-policy-view")
     try:
-        place = TopicPartition(str(Topic.LOG), partition)
-        return int(consumer.get_watermark_offsets(place, timeout=REQUEST_TIMEOUT_S)[1])
+        return watermarks(consumer, str(Topic.LOG), partition)[1]
     finally:
         consumer.close()
 

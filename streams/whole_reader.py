@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from autopilot.schemas.envelope import Position
 from autopilot.streams.errors import UnreachableError
-from autopilot.streams.kafka import REQUEST_TIMEOUT_S, plain_consumer, raise_for
+from autopilot.streams.kafka import REQUEST_TIMEOUT_S, plain_consumer, raise_for, watermarks
 from autopilot.streams.reader import partitions_of
 from autopilot.streams.record import Record
 from autopilot.streams.seals import Partition, WholeRecord
@@ -40,7 +40,7 @@ def bounds_of(kafka: Mapping[str, str], topics: Sequence[str]) -> dict[Partition
     consumer = plain_consumer(kafka, "autopilot-bounds")
     try:
         return {
-            Partition(topic, number): _watermarks(consumer, topic, number)
+            Partition(topic, number): watermarks(consumer, topic, number)
             for topic in topics
             for number in partitions_of(consumer, topic)
         }
@@ -54,7 +54,7 @@ def read_whole(
     """Batches of a partition's committed records from `start` up to `end`, or to what is committed when called."""
     consumer = plain_consumer(kafka, "autopilot-whole-reader")
     try:
-        low, high = _watermarks(consumer, partition.topic, partition.number)
+        low, high = watermarks(consumer, partition.topic, partition.number)
         begin, stop = max(start, low), high if end is None else min(end, high)
         if begin < stop:
             consumer.assign([TopicPartition(partition.topic, partition.number, begin)])
@@ -106,11 +106,3 @@ def _batches(consumer: Consumer, partition: Partition, stop: int) -> Iterator[li
             yield batch
         (reached,) = consumer.position([TopicPartition(partition.topic, partition.number)])
         position = reached.offset
-
-
-def _watermarks(consumer: Consumer, topic: str, number: int) -> tuple[int, int]:
-    try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=REQUEST_TIMEOUT_S)
-    except KafkaException as exception:
-        raise UnreachableError(f"the broker does not answer: {exception.args[0]}") from exception
-    return low, high

@@ -24,7 +24,7 @@ from autopilot.schemas.signing import SigningKey
 from autopilot.streams import observability as seen
 from autopilot.streams.errors import StreamError
 from autopilot.streams.fold import BatchFaultError, PartitionFold
-from autopilot.streams.kafka import REQUEST_TIMEOUT_S, PartitionWriter, group_consumer, raise_for, record_of
+from autopilot.streams.kafka import REQUEST_TIMEOUT_S, PartitionWriter, group_consumer, read_some
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, Outgoing, Record
 from autopilot.streams.recovery import recover, snapshot_records
@@ -105,18 +105,7 @@ class AgentWorker:
             consumer.close()
 
     def _turn(self, consumer: Consumer) -> None:
-        first = consumer.poll(POLL_S)
-        if first is None:
-            return
-        by_partition: dict[int, list[Record]] = {}
-        for message in [first, *consumer.consume(MAX_BATCH - 1, timeout=0)]:
-            error = message.error()
-            if error is not None:
-                raise_for(error)
-                continue
-            record = record_of(message)
-            by_partition.setdefault(record.position.partition, []).append(record)
-        for number, records in by_partition.items():
+        for number, records in read_some(consumer, POLL_S, MAX_BATCH).items():
             if number in self._owned:
                 self._fold(number, records, consumer)
 

@@ -31,8 +31,8 @@ from autopilot.streams.kafka import (
     PartitionWriter,
     group_consumer,
     plain_consumer,
-    raise_for,
-    record_of,
+    read_some,
+    watermarks,
 )
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
@@ -141,18 +141,8 @@ class EffectorWorker:
 
     def _read(self, consumer: Consumer, *, busy: bool = False) -> None:
         """Reads and folds whatever is there, waiting for it only briefly when there is something else to do."""
-        first = consumer.poll(BUSY_POLL_S if busy or self._jobs.under_way else IDLE_POLL_S)
-        if first is None:
-            return
-        by_partition: dict[int, list[Record]] = {}
-        for message in [first, *consumer.consume(MAX_BATCH - 1, timeout=0)]:
-            error = message.error()
-            if error is not None:
-                raise_for(error)
-                continue
-            record = record_of(message)
-            by_partition.setdefault(record.position.partition, []).append(record)
-        for number, records in by_partition.items():
+        wait_s = BUSY_POLL_S if busy or self._jobs.under_way else IDLE_POLL_S
+        for number, records in read_some(consumer, wait_s, MAX_BATCH).items():
             if number in self._owned:
                 self._fold(number, records, consumer)
 
@@ -201,7 +191,7 @@ class EffectorWorker:
         """Folds everything that was committed to the partition before this call; False when it was lost meanwhile."""
         partition = self._owned[number]
         place = TopicPartition(_LOG, number)
-        _, end = self._ends.get_watermark_offsets(place, timeout=REQUEST_TIMEOUT_S)
+        _, end = watermarks(self._ends, _LOG, number)
         until = time.monotonic() + END_TIMEOUT_S
         while self._owned.get(number) is partition:
             position = max(consumer.position([place])[0].offset, partition.journal.fold.runtime.next_offset)

@@ -3,7 +3,6 @@
 It restarts what crashes and keeps the logs. It is spoken to over a Unix socket that only its user may open.
 """
 
-import configparser
 import hashlib
 import os
 import shlex
@@ -178,13 +177,6 @@ def configuration(home: Path, socket: Path, programs: Iterable[Program]) -> str:
     for title, values in sections.items():
         lines += [f"[{title}]", *(f"{name}={value.replace('%', '%%')}" for name, value in values.items()), ""]
     return "\n".join(lines)
-
-
-def programs_of(text: str) -> list[str]:
-    """The names of the programs in a configuration, in order."""
-    parser = configparser.RawConfigParser()
-    parser.read_string(text)
-    return [title.removeprefix("program:") for title in parser.sections() if title.startswith("program:")]
 
 
 def _section(home: Path, program: Program) -> dict[str, str]:
