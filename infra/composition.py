@@ -113,11 +113,11 @@ def _worker(
 
 
 def _effector(settings: Settings) -> Runnable:
+    from autopilot.infra.effector.driver_file import read_drivers
     from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
-    from autopilot.infra.effector.port import Driver
     from autopilot.infra.effector.worker import EffectorWorker
 
-    drivers: dict[str, Driver] = {}
+    drivers = read_drivers(settings.targets) if settings.targets else {}
     if settings.supervisord_url:
         target = SupervisordSettings(
             url=settings.supervisord_url,
@@ -125,7 +125,7 @@ def _effector(settings: Settings) -> Runnable:
             password=settings.supervisord_password.get_secret_value(),
             releases_dir=settings.supervisord_releases,
         )
-        drivers[SupervisordDriver.name] = SupervisordDriver(target)
+        drivers[target.name] = SupervisordDriver(target)
     return EffectorWorker(
         kafka=kafka_config(settings),
         registry=registry_of(settings),

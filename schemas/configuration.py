@@ -42,6 +42,7 @@ class TargetRef(Written):
 
     driver: Name
     target: str
+    role: str = Field(default="", description="what it is for where a driver has several, such as `stable`, `canary`")
 
 
 class TelemetryContract(Written):
@@ -73,6 +74,8 @@ class Domain(Written):
 
     name: Name
     partition: int | None = Field(default=None, ge=0)
+    max_concurrent_executions: int = Field(default=0, ge=0, description="executions at a time; 0 for no limit")
+    max_steps_per_minute: int = Field(default=0, ge=0, description="steps begun within a minute; 0 for no limit")
 
 
 class Fleet(Written):
@@ -145,16 +148,30 @@ class RemedyAction(Written):
     parameters: dict[str, str] = {}
 
 
+class RemedyGate(Written):
+    """What must be seen after a step before the next one is taken. See `StageGate` of the planner's events."""
+
+    slo_names: list[str] = []
+    guard_metrics: list[str] = []
+    settle_ms: int = Field(default=5_000, ge=0)
+    after_ms: int = Field(default=60_000, ge=100)
+    deadline_ms: int = Field(default=600_000, ge=100)
+    canary: dict[str, str] = Field(default={}, description="attributes of the canary's series")
+    control: dict[str, str] = Field(default={}, description="attributes of the series that it is compared with")
+
+
 class RemedyStep(Written):
     """One step of a remedy."""
 
     id: Name
     driver: Name
+    role: str = Field(default="", description="role of the target, where the service has several of the driver")
     action: RemedyAction
     compensation: RemedyAction | None = None
     timeout_ms: int = Field(default=30_000, ge=100)
     max_attempts: int = Field(default=2, ge=1, le=10)
     settle_ms: int = Field(default=0, ge=0)
+    gate: RemedyGate | None = Field(default=None, description="what must be seen before the next step")
 
 
 class RemedyVerification(Written):

@@ -30,6 +30,15 @@ class StepRequested(Payload):
     not_after_us: TimestampUs = described("It must not begin after this time.")
 
 
+class StageReached(Payload):
+    """A step with a gate is done: the verifier's verdict on this stage is awaited before the next step."""
+
+    execution_id: str = described("The execution.")
+    plan_id: str = described("Its plan.")
+    incident_id: str = described("Its incident.")
+    step_id: str = described("The step whose gate is to be passed.")
+
+
 class RollbackStarted(Payload):
     """The completed steps of an execution are being undone, last first."""
 

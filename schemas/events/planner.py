@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from autopilot.schemas.contract import BasisPoints, Contract, DurationMs, Payload, TimestampUs, described, optional
+from autopilot.schemas.events.telemetry import Group
 
 
 class RiskClass(StrEnum):
@@ -50,6 +51,19 @@ class Action(Contract):
     parameters: dict[str, str] = described("The verb's parameters.")
 
 
+class StageGate(Contract):
+    """What must be seen after a step before the next one is taken: the gate between two stages of a rollout."""
+
+    slo_names: list[str] = described("SLOs that must not burn at this stage; empty for those of the verification.")
+    guard_metrics: list[str] = described("Metrics that must not get worse; as in a verification.")
+    settle_ms: DurationMs = described("How long to wait after the step before measuring.")
+    after_ms: DurationMs = described("Length of the window that is measured.")
+    deadline_ms: DurationMs = described("When no verdict is reached this long after the step, it is inconclusive.")
+    groups: list[Group] = described(
+        "Empty to compare with the time before the execution; `canary` and `control` to compare those two."
+    )
+
+
 class Step(Contract):
     """One step of a plan with its bounds and what undoes it."""
 
@@ -62,6 +76,7 @@ class Step(Contract):
     expected: dict[str, str] = optional(
         "Declared state of the target that the step was planned on; the step is stale when the target differs.", {}
     )
+    gate: StageGate | None = optional("What must be seen before the next step; null when nothing need.", None)
 
 
 class Verification(Contract):
@@ -132,3 +147,29 @@ class NoPlanFound(Payload):
     reason: str = described("Why there is no plan, such as `telemetry_lost` or `no remedy applies`.")
     considered: list[Alternative] = described("The remedies considered, and why not.")
     look_at: list[str] = described("What a person should look at, most useful first.")
+
+
+class TargetsLocked(Payload):
+    """A plan holds its targets: until they are released, no other incident of the domain plans for them."""
+
+    plan_id: str = described("The plan.")
+    incident_id: str = described("Its incident.")
+    targets: list[str] = described("The targets, as `driver/target`.")
+
+
+class TargetsReleased(Payload):
+    """A plan lets go of its targets."""
+
+    plan_id: str = described("The plan.")
+    incident_id: str = described("Its incident.")
+    targets: list[str] = described("The targets, as `driver/target`.")
+    reason: str = described("What has become of the plan.")
+
+
+class IncidentHeld(Payload):
+    """An incident has a remedy and waits: another one holds its targets, or acts on what it depends on."""
+
+    incident_id: str = described("The incident that waits.")
+    waits_for: str = described("The incident that it waits for.")
+    targets: list[str] = described("The targets that are held, as `driver/target`; empty when it is a dependency.")
+    reason: str = described("Why, for people.")

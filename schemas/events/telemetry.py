@@ -30,6 +30,15 @@ class Series(Contract):
     values: list[float] = described("Sample values in `unit`, one for each timestamp.")
 
 
+class Group(Contract):
+    """Some of a service's series, told apart by attributes, such as those of a canary's instances."""
+
+    name: str = described("Name of the group, such as `canary` or `control`.")
+    attributes: dict[str, str] = described(
+        "Attributes that a series of the group has; a value that ends with `*` stands for all that begin so."
+    )
+
+
 class TelemetryBatch(Payload):
     """Some series of one service, as one exporter sent them. Keyed by service."""
 
@@ -45,10 +54,13 @@ class MeasurementRequested(Payload):
     topic: ClassVar[Topic] = Topic.TELEMETRY
 
     measurement_id: str = described("Identity of the request; the answer bears it.")
-    purpose: str = described("What it is for: `before` or `after`.")
+    purpose: str = described("What it is for: `before`, `after` or `stage`.")
     slo_names: list[str] = described("SLOs whose indicators are wanted; empty for all of the service.")
     guard_metrics: list[str] = described("Further metric names whose samples are wanted.")
     from_us: TimestampUs = described("Start of the window, inclusive.")
     until_us: TimestampUs = described("End of the window, exclusive; the answer is given once it has passed.")
     bucket_ms: DurationMs = described("Width of a sample: each is the aggregate of one bucket.")
     max_samples: int = optional("Bound on the samples of one indicator.", 600, ge=1, le=10_000)
+    groups: list[Group] = optional(
+        "Groups that are measured apart besides the whole; their samples are named `NAME@GROUP`.", []
+    )

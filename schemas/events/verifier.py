@@ -45,13 +45,16 @@ class Outcome(Contract):
     incident_id: str = described("Its incident.")
     remedy: str = described("Name of the remedy.")
     context: str = described("Context that the posterior counts it for.")
-    phase: str = described("`remedy`, or `rollback` when what is judged is the undoing.")
+    phase: str = described(
+        "`stage` for one stage of it, `remedy` for the whole, or `rollback` when what is judged is the undoing."
+    )
     checks: list[Check] = described("What was checked.")
     confidence_bp: BasisPoints = described("How sure the verdict is.")
     reason: str = described("The verdict in a sentence.")
     measured_from_us: TimestampUs = described("Start of the window after the execution.")
     measured_until_us: TimestampUs = described("End of that window.")
     evidence: list[EvidenceRange] = described("Telemetry records behind it.")
+    step_id: str = optional("The step whose stage is judged; empty for the whole.", "")
 
 
 class OutcomeVerified(Payload):

@@ -69,7 +69,7 @@ class Supervised:
         command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         settings = SupervisordSettings(
-            f"unix://{self.root}/s.sock", releases_dir=self.root / "releases", max_processes={"broken": 1}
+            url=f"unix://{self.root}/s.sock", releases_dir=self.root / "releases", max_processes={"broken": 1}
         )
         self.driver = SupervisordDriver(settings)
         self._await_up()
@@ -252,7 +252,7 @@ def test_a_process_that_does_not_come_up_is_a_lasting_failure(web: Supervised) -
 
 
 def test_a_supervisord_that_is_away_is_a_passing_failure(tmp_path: Path) -> None:
-    driver = SupervisordDriver(SupervisordSettings(f"unix://{tmp_path}/nobody.sock"))
+    driver = SupervisordDriver(SupervisordSettings(url=f"unix://{tmp_path}/nobody.sock"))
     with pytest.raises(TransientError):
         driver.observe("web")
     with pytest.raises(TransientError):
@@ -261,6 +261,11 @@ def test_a_supervisord_that_is_away_is_a_passing_failure(tmp_path: Path) -> None
 
 def test_over_http_the_password_decides(web: Supervised) -> None:
     url = f"http://127.0.0.1:{web.port}"
-    assert SupervisordDriver(SupervisordSettings(url, "effector", "secret")).observe("web").state["running"] == "2"
+    assert (
+        SupervisordDriver(SupervisordSettings(url=url, username="effector", password="secret"))
+        .observe("web")
+        .state["running"]
+        == "2"
+    )
     with pytest.raises(DeniedError, match="401"):
-        SupervisordDriver(SupervisordSettings(url, "effector", "guessed")).observe("web")
+        SupervisordDriver(SupervisordSettings(url=url, username="effector", password="guessed")).observe("web")

@@ -11,9 +11,10 @@ and by process in the group's order `processes`, `states`, `pids`, `started` (wh
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from autopilot.infra.effector.drivers.releases import Releases
 from autopilot.infra.effector.drivers.supervisord_client import Process, SupervisordClient
@@ -36,24 +37,31 @@ _GIVEN_UP = frozenset({"FATAL", "EXITED"})
 _NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisordSettings:
+class SupervisordSettings(BaseModel):
     """How to reach a supervisord and what may be done there.
 
     `releases_dir` holds a folder for each group. `max_processes` bounds a group below the number that it declares.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "supervisord"
     url: str
     username: str = ""
-    password: str = field(default="", repr=False)
+    password: str = Field(default="", repr=False)
+    password_file: Path | None = None
     releases_dir: Path | None = None
-    max_processes: Mapping[str, int] = field(default_factory=dict)
+    max_processes: dict[str, int] = {}
+
+    @property
+    def secret(self) -> str:
+        """The password, from its file when it has one."""
+        return self.password_file.read_text().strip() if self.password_file else self.password
 
 
 class SupervisordDriver:
     """See the module."""
 
-    name: str = "supervisord"
     verbs: Mapping[str, CrashClass] = {
         "restart": CrashClass.WITNESSED,
         "scale": CrashClass.CONVERGENT,
@@ -61,8 +69,9 @@ class SupervisordDriver:
     }
 
     def __init__(self, settings: SupervisordSettings) -> None:
+        self.name = settings.name
         self._settings = settings
-        self._client = SupervisordClient(settings.url, settings.username, settings.password)
+        self._client = SupervisordClient(settings.url, settings.username, settings.secret)
 
     def observe(self, target: str) -> Observation:
         """See `Driver.observe`."""
