@@ -32,6 +32,7 @@ class Kind(NamedTuple):
 
 
 KINDS: Mapping[str, Kind] = {
+    "haproxy": Kind("haproxy", "HaproxySettings", "HaproxyDriver"),
     "supervisord": Kind("supervisord", "SupervisordSettings", "SupervisordDriver"),
 }
 """Kind of driver -> where it is. Every settings model has a field `name` with the kind as its default."""
