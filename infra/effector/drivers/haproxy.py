@@ -7,7 +7,7 @@
 `add_server`     `server` at `address` (HOST:PORT) with `weight` (0 when left out), in service
 `remove_server`  `server` is drained and taken out
 
-How `split` rounds is in `haproxy_shares`. State keys, each with one entry per server in HAProxy's order: `servers`,
+How `split` rounds is in `haproxy_shares`. State keys, each with one entry per server, by name: `servers`,
 `addresses`, `weights`, `sizes` (configured weights), `states` (`ready`, `draining` while requests are under way,
 `drain`, `maint`); besides `percent.SERVER` (the share of requests that it gets) and `serving` (servers that get any).
 A share is counted among servers that are ready; `serving` leaves out those whose health check fails.
@@ -15,8 +15,10 @@ A share is counted among servers that are ready; `serving` leaves out those whos
 
 import ipaddress
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
+from functools import partial
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -40,14 +42,15 @@ from autopilot.infra.effector.drivers.haproxy_servers import (
 from autopilot.infra.effector.drivers.haproxy_shares import MAX_WEIGHT, weights_for, written
 from autopilot.infra.effector.port import (
     Applied,
-    ConflictError,
     CrashClass,
     Difference,
     MissingError,
     Observation,
     PermanentError,
+    TargetError,
     TargetTimeoutError,
     TransientError,
+    nothing_to_put_back,
 )
 from autopilot.schemas.events.planner import Action
 
@@ -125,11 +128,12 @@ class HaproxyDriver:
     def revert(self, action: Action, before: Mapping[str, str], _key: str, timeout_s: float, /) -> Applied:
         """See `Driver.revert`: weights, states and the server itself as recorded, of the servers that it changed."""
         if action.verb not in self.reverts:
-            raise PermanentError(f"`{action.verb}` has nothing that could be put back")
+            raise nothing_to_put_back(action)
         deadline = time.monotonic() + timeout_s
         then, now = parsed(before), self._servers(action.target)
-        touched = [name for name in then if name in now] if action.verb == "split" else [_server_of(action)]
-        wishes = {name: as_it_was(then.get(name), action.verb) for name in touched}
+        done = self._wishes[action.verb](self, action, then)
+        check_unmoved(then, now, done)
+        wishes = {name: as_it_was(then.get(name), action.verb) for name in done}
         return self._reach(action, wishes, now, deadline)
 
     # -- what is wanted ----------------------------------------------------------------------------------------------
@@ -161,11 +165,8 @@ class HaproxyDriver:
         _check_there(action.target, [name], servers)
         return {name: Wish(state=READY)}
 
-    def _add(self, action: Action, servers: Servers) -> Wishes:
+    def _add(self, action: Action, _servers: Servers) -> Wishes:
         name, address = checked(_server_of(action)), self._allowed_address(action)
-        there = servers.get(name)
-        if there is not None and there.address != address:
-            raise ConflictError(f"there is a server `{name}` already, at {there.address}")
         weight = _number(action, "weight", 0, MAX_WEIGHT) if "weight" in action.parameters else 0
         return {name: Wish(weight=weight, state=READY, address=address)}
 
@@ -219,46 +220,59 @@ class HaproxyDriver:
             return Applied(False, recorded(now))
         backend = action.target
         self._await_floor(action, wishes, deadline)
-        for name in in_order(_chosen(action), wishes, now):
-            self._client.set_weight(backend, name, wishes[name].weight or 0)
+        changes = [
+            partial(self._client.set_weight, backend, name, wishes[name].weight or 0)
+            for name in in_order(_chosen(action), wishes, now)
+        ]
         for name, wish in wishes.items():
             if wish.address is not None and name not in now:
-                self._add_anew(backend, name, wish.address, wish.weight or 0)
+                changes.append(partial(self._add_anew, backend, name, wish))
             if wish.state is not None:
-                self._moves[wish.state](self, backend, name, wish, deadline)
+                changes.append(partial(self._moves[wish.state], self, backend, name, deadline))
+        for number, change in enumerate(changes):
+            with _part_is_done() if number else nullcontext():
+                change()
         return Applied(True, self.observe(backend).state)
 
-    def _drain_now(self, backend: str, name: str, _wish: Wish, deadline: float) -> None:
-        self._client.set_state(backend, name, DRAIN)
-        while sessions := self._row(backend, name).sessions:
-            _pause(deadline, f"`{name}` has {sessions} requests under way")
-
-    def _add_anew(self, backend: str, name: str, address: str, weight: int) -> None:
+    def _add_anew(self, backend: str, name: str, wish: Wish) -> None:
+        weight = wish.weight or 0
+        size = weight if wish.size is None else wish.size
         check = self._settings.check
-        self._client.add(backend, name, address, weight, check)
-        if check:
-            self._client.enable_check(backend, name)
+        self._client.add(backend, name, wish.address or "", size, check)
+        with _part_is_done():
+            if size != weight:
+                self._client.set_weight(backend, name, weight)
+            if check:
+                self._client.enable_check(backend, name)
 
-    def _ready_now(self, backend: str, name: str, _wish: Wish, deadline: float) -> None:
+    def _drain_now(self, backend: str, name: str, deadline: float) -> None:
+        self._client.set_state(backend, name, DRAIN)
+        with _part_is_done():
+            while sessions := self._row(backend, name).sessions:
+                _pause(deadline, f"`{name}` has {sessions} requests under way")
+
+    def _ready_now(self, backend: str, name: str, deadline: float) -> None:
         self._client.set_state(backend, name, READY)
-        while not self._row(backend, name).up:
-            _pause(deadline, f"`{name}` is ready and its health check fails")
+        with _part_is_done():
+            while not self._row(backend, name).up:
+                _pause(deadline, f"`{name}` is ready and its health check fails")
 
-    def _maint_now(self, backend: str, name: str, _wish: Wish, _deadline: float) -> None:
+    def _maint_now(self, backend: str, name: str, _deadline: float) -> None:
         self._client.set_state(backend, name, MAINT)
 
-    def _remove_now(self, backend: str, name: str, wish: Wish, deadline: float) -> None:
-        if name not in {row.name for row in self._client.servers(backend)}:
-            return
-        self._drain_now(backend, name, wish, deadline)
-        self._client.set_state(backend, name, MAINT)
-        while True:
-            try:
-                self._client.delete(backend, name)
-            except TransientError as error:
-                _pause(deadline, str(error))
-            else:
-                return
+    def _remove_now(self, backend: str, name: str, deadline: float) -> None:
+        self._drain_now(backend, name, deadline)
+        with _part_is_done():
+            self._client.set_state(backend, name, MAINT)
+            while not self._is_deleted(backend, name):
+                _pause(deadline, f"`{name}` still has connections")
+
+    def _is_deleted(self, backend: str, name: str) -> bool:
+        try:
+            self._client.delete(backend, name)
+        except TransientError:
+            return False
+        return True
 
     def _await_up(self, action: Action, deadline: float) -> None:
         """Waits for the servers of a split whose health check has not passed yet."""
@@ -290,7 +304,7 @@ class HaproxyDriver:
         "add_server": _add,
         "remove_server": _remove,
     }
-    _moves: ClassVar[Mapping[str, Callable[["HaproxyDriver", str, str, Wish, float], None]]] = {
+    _moves: ClassVar[Mapping[str, Callable[["HaproxyDriver", str, str, float], None]]] = {
         DRAIN: _drain_now,
         READY: _ready_now,
         MAINT: _maint_now,
@@ -326,6 +340,17 @@ def _number(action: Action, name: str, least: int, most: int) -> int:
     if not least <= int(text) <= most:
         raise PermanentError(f"`{name}` is {text}, which is out of the bounds {least} to {most}")
     return int(text)
+
+
+@contextmanager
+def _part_is_done() -> Iterator[None]:
+    """What fails in here comes after a change: the port's word for that is a timeout."""
+    try:
+        yield
+    except TargetTimeoutError:
+        raise
+    except TargetError as error:
+        raise TargetTimeoutError(f"after a part of it was done: {error}") from error
 
 
 def _pause(deadline: float, complaint: str) -> None:

@@ -51,6 +51,10 @@ class Row(NamedTuple):
     sessions: int
 
 
+class _NoAnswerError(Exception):
+    """The command was sent, and nothing came back."""
+
+
 class HaproxyClient:
     """The few commands that the driver needs. `url` is `unix:///path/to/socket` or `tcp://host:port`."""
 
@@ -64,13 +68,13 @@ class HaproxyClient:
         self._timeout_s = timeout_s
 
     def servers(self, backend: str) -> list[Row]:
-        """The servers of a backend, in the order of their numbers."""
+        """The servers of a backend, by name: HAProxy's own numbers change when a server is taken out and put back."""
         header, *rows = self._read(f"show servers state {checked(backend)}").splitlines()[1:]
         columns = header.removeprefix("# ").split()
         found = [dict(zip(columns, row.split(), strict=False)) for row in rows if row]
         draining = any(int(one["srv_admin_state"]) & _DRAIN for one in found)
         sessions = self._sessions(backend) if draining else {}
-        found.sort(key=lambda one: int(one["srv_id"]))
+        found.sort(key=lambda one: one["srv_name"])
         return [_row(one, sessions.get(one["srv_name"], 0)) for one in found]
 
     def set_weight(self, backend: str, server: str, weight: int) -> None:
@@ -100,29 +104,41 @@ class HaproxyClient:
         return {row["svname"]: int(row["scur"] or 0) for row in csv.DictReader(text.splitlines())}
 
     def _read(self, command: str) -> str:
-        answer = self._ask(command)
+        try:
+            answer = self._ask(command)
+        except _NoAnswerError as error:
+            raise TransientError(str(error)) from None
         if not answer.startswith(("1\n", "# ")):
             raise _refused(answer.strip())
         return answer
 
     def _change(self, command: str) -> None:
-        answer = self._ask(command).strip()
+        try:
+            answer = self._ask(command).strip()
+        except _NoAnswerError as error:
+            raise TargetTimeoutError(f"{error}, and may have done it") from None
         if answer not in _DONE:
             raise _refused(answer)
 
     def _ask(self, command: str) -> str:
         try:
             with self._connect() as connection:
-                connection.sendall(command.encode() + b"\n")
-                answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+                return self._talk(connection, command)
         except TimeoutError:
             raise TargetTimeoutError(f"haproxy does not answer within {self._timeout_s:.0f} s") from None
         except PermissionError as error:
             raise DeniedError(f"haproxy at {self._url}: {error.strerror}") from None
         except OSError as error:
             raise TransientError(f"haproxy at {self._url} cannot be reached: {error}") from None
+
+    def _talk(self, connection: socket.socket, command: str) -> str:
+        connection.sendall(command.encode() + b"\n")
+        try:
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        except ConnectionError:
+            answer = b""
         if not answer:
-            raise TransientError(f"haproxy at {self._url} closed the connection without an answer")
+            raise _NoAnswerError(f"haproxy at {self._url} closed the connection without an answer")
         return answer.decode()
 
     def _connect(self) -> socket.socket:

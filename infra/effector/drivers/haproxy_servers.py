@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from autopilot.infra.effector.drivers.haproxy_client import DRAIN, READY, Row
+from autopilot.infra.effector.drivers.haproxy_client import DRAIN, MAINT, READY, Row
 from autopilot.infra.effector.drivers.haproxy_shares import shares, written
 from autopilot.infra.effector.port import ConflictError, Difference
 
@@ -42,6 +42,7 @@ class Wish:
     weight: int | None = None
     state: str | None = None
     address: str | None = None
+    size: int | None = None
 
 
 Servers = Mapping[str, Server]
@@ -110,7 +111,7 @@ def as_it_was(then: Server | None, verb: str) -> Wish:
     if verb in ("split", "set_weight"):
         return Wish(weight=then.weight)
     state = DRAIN if then.state == DRAINING else then.state
-    return Wish(state=state) if verb in ("drain", "ready") else Wish(then.weight, state, then.address)
+    return Wish(state=state) if verb in ("drain", "ready") else Wish(then.weight, state, then.address, then.size)
 
 
 def in_order(chosen: Sequence[str], wishes: Mapping[str, Wish], now: Servers) -> list[str]:
@@ -129,6 +130,8 @@ def check_unmoved(before: Servers, now: Servers, wishes: Mapping[str, Wish]) -> 
     """What is to be changed is as it was observed, or already as it is to be: nobody else has changed it."""
     for name, wish in wishes.items():
         then, there = before.get(name), now.get(name)
+        if there is not None and wish.address not in (None, there.address):
+            raise ConflictError(f"there is a server `{name}` already, at {there.address}")
         if there is None or (then is None and wish.address is not None):
             continue
         if then is None:
@@ -137,7 +140,8 @@ def check_unmoved(before: Servers, now: Servers, wishes: Mapping[str, Wish]) -> 
             raise ConflictError(
                 f"the weight of `{name}` was changed from {then.weight} to {there.weight} by someone else"
             )
-        if wish.state is not None and then.state != there.state and _rest(there) not in (_rest(then), wish.state):
+        on_the_way = {DRAIN, MAINT} if wish.state == GONE else {wish.state}
+        if wish.state is not None and _rest(there) not in {_rest(then), *on_the_way}:
             raise ConflictError(f"the state of `{name}` was changed from {then.state} to {there.state} by someone else")
 
 
