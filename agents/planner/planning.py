@@ -225,6 +225,7 @@ def _described(step: Step) -> str:
 
 
 def _patience_ms(proposed: PlanProposed) -> int:
-    """The longest that the plan may take by its own bounds: every try of every step there and back, and the verdict."""
+    """The longest that the plan may take by its own bounds: every try of every step there and back, every verdict."""
     steps = sum(2 * (step.timeout_ms * step.max_attempts + step.settle_ms) for step in proposed.steps)
-    return steps + proposed.verification.deadline_ms
+    gates = sum(step.gate.deadline_ms for step in proposed.steps if step.gate is not None)
+    return steps + gates + proposed.verification.deadline_ms
