@@ -353,6 +353,8 @@ _WHY: Mapping[type[Payload], Callable[[Any], str]] = {
     governance.GovernanceRefused: _text("{p.refused_type} of {p.given_by} about {p.subject}: {p.reason}"),
     governance.NoticeGiven: _text("{p.to}: {p.text}"),
     governance.RemedyAutonomyChanged: _text("{p.remedy} on {p.service} is now {p.autonomy}: {p.reason}"),
+    governance.RemedyAutonomyLowered: _text("{p.remedy} on {p.service}: {p.before} -> {p.autonomy}; {p.reason}"),
+    governance.RemedyPromotionProposed: _text("{p.remedy} on {p.service} could be {p.proposed}: {p.reason}"),
     planner.PlanProposed: _planned,
     planner.PlanWithdrawn: _text("{p.reason}"),
     planner.NoPlanFound: _no_plan,

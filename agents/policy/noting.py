@@ -1,4 +1,4 @@
-"""What the policy only takes note of: signals, incidents, breakers, executions and outcomes."""
+"""What the policy only takes note of: signals, incidents, breakers and beginnings of executions."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -8,16 +8,9 @@ from autopilot.agents.policy.ledger import Happening, Spending
 from autopilot.agents.policy.states import HOLDING, Trigger
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Recorded
-from autopilot.schemas.events.executor import (
-    BreakerClosed,
-    BreakerOpened,
-    ExecutionFailed,
-    ExecutionRolledBack,
-    ExecutionStarted,
-)
+from autopilot.schemas.events.executor import BreakerClosed, BreakerOpened, ExecutionStarted
 from autopilot.schemas.events.observer import SignalCleared, SignalUpdated, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentOpened, SignalLinked
-from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 
 
 def _signal_updated(state: PolicyState, recorded: Recorded[SignalUpdated]) -> None:
@@ -50,36 +43,19 @@ def _breaker_closed(state: PolicyState, recorded: Recorded[BreakerClosed]) -> No
 
 def _execution_started(state: PolicyState, recorded: Recorded[ExecutionStarted]) -> None:
     started = recorded.payload
-    _move(state, started.plan_id, Trigger.START)
-    _note(state, recorded, Happening.STARTED, started.plan_id, started.execution_id)
+    move(state, started.plan_id, Trigger.START)
+    note(state, recorded, Happening.STARTED, started.plan_id, started.execution_id)
 
 
-def _execution_ended_badly(state: PolicyState, recorded: Recorded[ExecutionFailed | ExecutionRolledBack]) -> None:
-    ended = recorded.payload
-    _move(state, ended.plan_id, Trigger.LAPSE)
-    if ended.execution_id:
-        _note(state, recorded, Happening.FAILED, ended.plan_id, ended.execution_id)
-
-
-def _outcome(state: PolicyState, recorded: Recorded[OutcomeRejected | OutcomeVerified]) -> None:
-    outcome = recorded.payload.outcome
-    if outcome.phase != "remedy":
-        return
-    verified = isinstance(recorded.payload, OutcomeVerified)
-    holding = state.holdings.get(outcome.plan_id)
-    if holding is not None:
-        state.autonomies.seen(outcome, holding.plan, holding.service, verified=verified)
-    if not verified:
-        _note(state, recorded, Happening.REJECTED, outcome.plan_id, outcome.execution_id)
-
-
-def _move(state: PolicyState, plan_id: str, trigger: Trigger) -> None:
+def move(state: PolicyState, plan_id: str, trigger: Trigger) -> None:
+    """Moves the plan's holding, if it takes the trigger."""
     holding = state.holdings.get(plan_id)
     if holding is not None and HOLDING.accepts(holding.state, trigger):
         state.holdings[plan_id] = holding.moved(trigger, state.now_us)
 
 
-def _note(state: PolicyState, recorded: Recorded[Any], what: Happening, plan_id: str, execution_id: str) -> None:
+def note(state: PolicyState, recorded: Recorded[Any], what: Happening, plan_id: str, execution_id: str) -> None:
+    """Notes what happened to a service, and what it cost its failure budgets, once for each execution."""
     holding = state.holdings.get(plan_id)
     service = holding.service if holding is not None else recorded.envelope.service
     fresh = state.ledger.happened(service, what, execution_id, state.now_us)
@@ -98,9 +74,5 @@ NOTED: Final[Mapping[type[Payload], Callable[[PolicyState, Recorded[Any]], None]
     BreakerOpened: _breaker_opened,
     BreakerClosed: _breaker_closed,
     ExecutionStarted: _execution_started,
-    ExecutionFailed: _execution_ended_badly,
-    ExecutionRolledBack: _execution_ended_badly,
-    OutcomeRejected: _outcome,
-    OutcomeVerified: _outcome,
 }
 """Event type -> what it changes; none of them is answered."""

@@ -17,6 +17,7 @@ from autopilot.agents.agent import FoldingAgent
 from autopilot.agents.policy.approvals import refusal, requests_of, strayed
 from autopilot.agents.policy.budgets import longest_window_us
 from autopilot.agents.policy.catalogue import TAKERS
+from autopilot.agents.policy.feedback import FEEDBACK
 from autopilot.agents.policy.governance import (
     activate,
     break_glass,
@@ -75,6 +76,7 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             Tick: self._tick,
             ConfigurationActivated: partial(_noted, activate),
             **{kind: partial(_noted, note) for kind, note in NOTED.items()},
+            **FEEDBACK,
             SignalRaised: self._signal_raised,
             IncidentClosed: self._incident_closed,
             PlanProposed: self._plan_proposed,
@@ -146,7 +148,8 @@ class PolicyAgent(FoldingAgent[PolicyState]):
     ) -> list[Output]:
         plan = holding.plan
         steps_ms = sum(step.timeout_ms * step.max_attempts + step.settle_ms for step in plan.steps)
-        not_after_us = state.now_us + START_US + steps_ms * _US_PER_MS
+        gates_ms = sum(step.gate.deadline_ms for step in plan.steps if step.gate is not None)
+        not_after_us = state.now_us + START_US + (steps_ms + gates_ms) * _US_PER_MS
         authorized = PlanAuthorized(
             decision=decision,
             obligations=[o for o in verdict.obligations if not (overruled_by and o.name == APPROVAL)],

@@ -84,6 +84,36 @@ class RemedyAutonomyChanged(Payload):
     reason: str = described("Why.")
 
 
+class RemedyAutonomyLowered(Payload):
+    """A remedy has failed on a service too often in a row: from here on it may go less far, until a person decides.
+
+    The policy agent says so. It never raises an autonomy.
+    """
+
+    remedy: str = described("Name of the remedy.")
+    remedy_digest: str = described("Digest of its definition: with another definition this no longer holds.")
+    service: str = described("The service.")
+    before: str = described("How far it might go until now.")
+    autonomy: str = described("From now on, one level lower: `recommend`, `approve` or `act_and_tell`.")
+    evidence: list[str] = described(
+        "Outcomes that were rejected, and executions that failed without one, oldest first."
+    )
+    reason: str = described("What happened, and how a person decides otherwise.")
+
+
+class RemedyPromotionProposed(Payload):
+    """A remedy has helped on a service several times in a row: a person may let it go further. Nothing has changed."""
+
+    remedy: str = described("Name of the remedy.")
+    remedy_digest: str = described("Digest of its definition.")
+    service: str = described("The service.")
+    autonomy: str = described("How far it may go now.")
+    proposed: str = described("One level higher: `approve`, `act_and_tell` or `act`.")
+    evidence: list[str] = described("The outcomes that were verified, oldest first.")
+    command: str = described("The command by which a person decides so.")
+    reason: str = described("Why, for people.")
+
+
 class BreakGlass(Payload):
     """A person with the role `break_glass` overrules the bundles: for one waiting plan, or for a service for a while.
 
