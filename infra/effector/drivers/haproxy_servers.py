@@ -115,9 +115,9 @@ def as_it_was(then: Server | None, verb: str) -> Wish:
 
 
 def in_order(chosen: Sequence[str], wishes: Mapping[str, Wish], now: Servers) -> list[str]:
-    """The servers whose weights change, in the order in which the share of those that a split names only moves closer.
+    """The servers whose weights change, so ordered that the share of those that a split names never is too high.
 
-    Where the others' weights fall, the named ones are set first, else last: the share is never beyond both its ends.
+    Where the others' weights fall, the named ones are set first, else last: the share is never above both its ends.
     """
     moving = [n for n, wish in wishes.items() if n in now and wish.weight not in (None, now[n].weight)]
     others = [name for name in moving if name not in chosen]

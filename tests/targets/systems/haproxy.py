@@ -1,0 +1,168 @@
+"""A real HAProxy before small real servers, and a relay before its socket that notes each change and can misbehave."""
+
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import urlopen
+
+from autopilot.infra.platform.ports import free_port
+from examples.canary.balancer import BACKEND, Balancer
+
+DONE = ("", "New server registered.", "Server deleted.")
+SLOW_S = 0.6
+WEIGHTS = {"canary-1": 0, "stable-1": 1, "stable-2": 1}
+SPARE = "spare-1"
+"""A backend that HAProxy's configuration does not know."""
+__all__ = ["BACKEND", "SPARE", "Backends", "Haproxy", "Relay", "haproxy"]
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            time.sleep(SLOW_S)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+class Backends:
+    """HTTP servers by name, each on a port of its own; `/slow` takes longer."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.ports = {name: free_port() for name in names}
+        self._servers: dict[str, ThreadingHTTPServer] = {}
+        for name in names:
+            self.open(name)
+
+    def open(self, name: str) -> None:
+        """Lets a server listen again; nothing happens when it does."""
+        if name not in self._servers:
+            self._servers[name] = ThreadingHTTPServer(("127.0.0.1", self.ports[name]), _Answer)
+            threading.Thread(target=self._servers[name].serve_forever, args=(0.05,), daemon=True).start()
+
+    def shut(self, name: str) -> None:
+        """A server stops listening."""
+        server = self._servers.pop(name)
+        server.shutdown()
+        server.server_close()
+
+    def close(self) -> None:
+        """Ends all."""
+        for name in list(self._servers):
+            self.shut(name)
+
+
+class Relay:
+    """Passes commands on to HAProxy's admin socket and notes those that changed something.
+
+    HAProxy keeps no history of its weights, so that this is the history that its changes are counted by.
+    """
+
+    def __init__(self, path: Path, to: Path) -> None:
+        self.path = path
+        self.changes: list[str] = []
+        self.deaf = False
+        """Takes commands and never answers."""
+        self.changes_left: int | None = None
+        """Changes that are let through before connections are closed without an answer; None for any number."""
+        self._to = to
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._held: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.heal()
+
+    def heal(self) -> None:
+        """Behaves from here on."""
+        self.deaf, self.changes_left = False, None
+        while self._held:
+            self._held.pop().close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        command = connection.makefile().readline().strip()
+        if self.deaf:
+            self._held.append(connection)
+            return
+        with connection:
+            changes = not command.startswith("show ")
+            if self.changes_left is not None and self.changes_left <= 0:
+                return
+            answer = self._ask(command)
+            if changes and answer.decode().strip() in DONE:
+                self.changes.append(command)
+                if self.changes_left is not None:
+                    self.changes_left -= 1
+            connection.sendall(answer)
+
+    def _ask(self, command: str) -> bytes:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
+            upstream.connect(str(self._to))
+            upstream.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: upstream.recv(65_536), b""))
+
+
+class Haproxy:
+    """HAProxy with one canary that waits and two stable servers, and a fourth server that it does not know."""
+
+    def __init__(self, folder: Path, weights: Mapping[str, int]) -> None:
+        self.backends = Backends([*weights, SPARE])
+        ports = self.backends.ports
+        self.balancer = Balancer(folder, free_port(), {name: (ports[name], weight) for name, weight in weights.items()})
+        self.balancer.start()
+        self.relay = Relay(folder / "relay.sock", self.balancer.admin_socket)
+
+    @property
+    def url(self) -> str:
+        """Where the driver finds it: the relay."""
+        return f"unix://{self.relay.path}"
+
+    def get(self, path: str = "/") -> str:
+        """The server that answered a request."""
+        with urlopen(f"http://127.0.0.1:{self.balancer.port}{path}", timeout=5) as response:
+            server: str = response.headers["x-server"]
+        return server
+
+    def tell(self, command: str) -> str:
+        """Says something to HAProxy past the relay, as another writer would."""
+        return self.relay._ask(command).decode()
+
+    def stop(self) -> None:
+        """Ends all of it."""
+        self.relay.close()
+        self.balancer.stop()
+        self.backends.close()
+
+
+@contextmanager
+def haproxy(weights: Mapping[str, int] = WEIGHTS) -> Iterator[Haproxy]:
+    """A running one, in a folder with a short name, since a unix socket's path is short."""
+    folder = Path(tempfile.mkdtemp(prefix="hp"))
+    running = Haproxy(folder, weights)
+    try:
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(folder)
