@@ -46,6 +46,7 @@ from autopilot.infra.effector.port import (
     Difference,
     MissingError,
     Observation,
+    PartialError,
     PermanentError,
     TargetError,
     TargetTimeoutError,
@@ -344,13 +345,13 @@ def _number(action: Action, name: str, least: int, most: int) -> int:
 
 @contextmanager
 def _part_is_done() -> Iterator[None]:
-    """What fails in here comes after a change: the port's word for that is a timeout."""
+    """What fails in here comes after a change, and may have to be undone."""
     try:
         yield
     except TargetTimeoutError:
         raise
     except TargetError as error:
-        raise TargetTimeoutError(f"after a part of it was done: {error}") from error
+        raise PartialError(f"it was done in part: {error}") from error
 
 
 def _pause(deadline: float, complaint: str) -> None:

@@ -69,7 +69,7 @@ class HaproxyClient:
 
     def servers(self, backend: str) -> list[Row]:
         """The servers of a backend, by name: HAProxy's own numbers change when a server is taken out and put back."""
-        header, *rows = self._read(f"show servers state {checked(backend)}").splitlines()[1:]
+        header, *rows = self._read(f"show servers state {checked(backend, 'target')}").splitlines()[1:]
         columns = header.removeprefix("# ").split()
         found = [dict(zip(columns, row.split(), strict=False)) for row in rows if row]
         draining = any(int(one["srv_admin_state"]) & _DRAIN for one in found)
@@ -79,28 +79,28 @@ class HaproxyClient:
 
     def set_weight(self, backend: str, server: str, weight: int) -> None:
         """Sets a weight, 0 to 256."""
-        self._change(f"set weight {checked(backend)}/{checked(server)} {weight}")
+        self._change(f"set weight {checked(backend, 'target')}/{checked(server)} {weight}")
 
     def set_state(self, backend: str, server: str, state: str) -> None:
         """Sets the administrative state: `ready`, `drain` or `maint`."""
         assert state in _STATES
-        self._change(f"set server {checked(backend)}/{checked(server)} state {state}")
+        self._change(f"set server {checked(backend, 'target')}/{checked(server)} state {state}")
 
     def add(self, backend: str, server: str, address: str, weight: int, check: str) -> None:
         """Adds a server, in maintenance. `check` is empty, or the options of its health check."""
-        name = f"{checked(backend)}/{checked(server)}"
-        self._change(f"add server {name} {checked(address)} weight {weight} {check}".rstrip())
+        name = f"{checked(backend, 'target')}/{checked(server)}"
+        self._change(f"add server {name} {checked(address, 'address')} weight {weight} {check}".rstrip())
 
     def enable_check(self, backend: str, server: str) -> None:
         """Starts the health check of a server that was added with one."""
-        self._change(f"enable health {checked(backend)}/{checked(server)}")
+        self._change(f"enable health {checked(backend, 'target')}/{checked(server)}")
 
     def delete(self, backend: str, server: str) -> None:
         """Takes a server out that is in maintenance and has no connection left."""
-        self._change(f"del server {checked(backend)}/{checked(server)}")
+        self._change(f"del server {checked(backend, 'target')}/{checked(server)}")
 
     def _sessions(self, backend: str) -> dict[str, int]:
-        text = self._read(f"show stat {checked(backend)} 4 -1").removeprefix("# ")
+        text = self._read(f"show stat {checked(backend, 'target')} 4 -1").removeprefix("# ")
         return {row["svname"]: int(row["scur"] or 0) for row in csv.DictReader(text.splitlines())}
 
     def _read(self, command: str) -> str:
@@ -154,10 +154,10 @@ class HaproxyClient:
         return connection
 
 
-def checked(name: str) -> str:
+def checked(name: str, field: str = "server") -> str:
     """A name or an address, as it may stand in a command: several commands on one line are told apart by signs."""
     if not _NAME.fullmatch(name):
-        raise PermanentError(f"`{name}` is not a name of HAProxy")
+        raise PermanentError(f"`{field}` is `{name}`, expected letters, digits and any of `_.:-`")
     return name
 
 

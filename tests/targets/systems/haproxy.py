@@ -149,6 +149,12 @@ class Haproxy:
         """Says something to HAProxy past the relay, as another writer would."""
         return self.relay._ask(command).decode()
 
+    def restart(self) -> None:
+        """HAProxy as it is configured, and a relay that behaves."""
+        self.balancer.stop()
+        self.balancer.start()
+        self.relay.heal()
+
     def stop(self) -> None:
         """Ends all of it."""
         self.relay.close()
