@@ -24,10 +24,10 @@ say = @printf '\033[1m==> %s\033[0m\n' '$(1)'
 present = $(strip $(foreach folder,$(1),$(if $(wildcard $(folder)/test_*.py $(folder)/*/test_*.py),$(folder))))
 
 QUICK := $(call present,tests/unit tests/property tests/replay)
-REAL := $(call present,tests/targets tests/integration)
+REAL := $(call present,tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
+.PHONY: test-targets test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -66,16 +66,20 @@ check: $(READY) ## Format, lint, types, import contracts, schemas, documentation
 	@$(BIN)/pytest -q tests/unit/test_house.py tests/unit/test_documentation.py
 	$(call say,all checks passed)
 
-test: test-quick test-real chaos ## Every test: quick ones, then real Kafka and targets, then chaos
+test: test-quick test-real chaos ## Quick tests, then those on a real Kafka, then chaos
 	$(call say,all tests passed)
 
 test-quick: $(READY) ## Unit and property tests; seconds, no network
 	$(call say,quick tests: $(QUICK))
 	@$(BIN)/pytest $(QUICK)
 
-test-real: $(READY) ## Tests on a real Kafka and real targets
+test-real: $(READY) ## Tests on a real Kafka
 	$(call say,real tests: $(REAL))
 	@$(if $(REAL),$(BIN)/pytest $(REAL),echo 'none in this version')
+
+test-targets: $(READY) ## Every driver at its real target: conformance, crash points (ARGS=--all for every verb; builds what it lacks)
+	$(call say,targets: each driver at the real thing; what is missing is installed or built once)
+	@$(BIN)/pytest -v -s $(ARGS) tests/targets
 
 test-secure: $(READY) ## The same Kafka with TLS, a password for each process and access control lists (minutes; CI runs it)
 	$(call say,secure: who may do what - the whole loop - rotation)

@@ -4,6 +4,7 @@ TargetError                 the target is not as it was asked to be
 +-- TransientError               try again later
 +-- PermanentError               do not try again: the request itself cannot succeed
 +-- TargetTimeoutError           it took too long: the effect may be there in part
+|   +-- PartialError                 part of the effect is there, and the rest cannot be had
 +-- DeniedError                  the target refused the credential: a person must look at it
 +-- MissingError                 there is no such target
 +-- ConflictError                another writer changed the target: observe it again, then decide
@@ -55,6 +56,10 @@ class TargetTimeoutError(TargetError):
     failure = FailureClass.TIMEOUT
 
 
+class PartialError(TargetTimeoutError):
+    """Part of the effect is there and the rest failed: told as a timeout is, so that what is there can be undone."""
+
+
 class DeniedError(TargetError):
     """The target refused the credential."""
 
@@ -97,15 +102,23 @@ class Applied:
     after: Mapping[str, str]
 
 
+def nothing_to_put_back(action: Action) -> PermanentError:
+    """What `revert` raises for a verb that leaves nothing to be put back."""
+    return PermanentError(f"`{action.verb}` leaves nothing that could be put back")
+
+
 class Driver(Protocol):
     """One kind of target. Methods are called from several threads, never two at once for the same target.
 
-    All of them raise `TargetError`s, and none takes much longer than the timeout that it is given.
+    All of them raise `TargetError`s, and none takes much longer than the timeout that it is given. An error that comes
+    after something was changed is a `TargetTimeoutError`: only of those it is asked what is to be undone.
     """
 
     name: str
     verbs: Mapping[str, CrashClass]
     """The verbs that it knows, and how each survives a crash."""
+    reverts: frozenset[str]
+    """Those of them whose effect `revert` can put back."""
 
     def observe(self, target: str) -> Observation:
         """The target as it is now. Changes nothing."""
@@ -123,6 +136,14 @@ class Driver(Protocol):
         """Whether a witnessed action that was begun in state `before` is done; None if it cannot be told.
 
         After False the action is applied again with `before` as its observation, and completes what is missing.
+        """
+        ...
+
+    def revert(self, action: Action, before: Mapping[str, str], key: str, timeout_s: float, /) -> Applied:
+        """Puts back what `action` changed, whole or in part, as `before` has it; the second time it changes nothing.
+
+        `before` is the target's state before the first try of `action`. Raises `PermanentError` for a verb that is not
+        among `reverts`, and `ConflictError` when another writer has changed the same thing meanwhile.
         """
         ...
 

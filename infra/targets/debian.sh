@@ -1,26 +1,37 @@
 #!/usr/bin/env bash
-# Installs Debian or Ubuntu packages that are missing, and says which. Needs root only when one is missing.
-#
-#     infra/targets/debian.sh PACKAGE...
-#
-# Exit code 3: this machine cannot install them; the message says what is needed.
+# Installs what is missing of some Debian packages: infra/targets/debian.sh PACKAGE...
+# Quiet when all are there. Where it cannot install them (no apt, not root) it says what is needed; exit code 3.
 set -euo pipefail
 
-[ $# -ge 1 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
-cannot() { printf 'needed here: %s, and %s\n' "$*" "$reason" >&2; exit 3; }
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  echo "needed here, and there is no apt-get to install it with: $*" >&2
+  exit 3
+fi
 
-reason='there is no apt-get to install them with'
-command -v apt-get >/dev/null && command -v dpkg-query >/dev/null || cannot "$@"
+installed() { [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
 missing=()
 for package in "$@"; do
-	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] || missing+=("$package")
+  installed "$package" || missing+=("$package")
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
-reason="only root can install them; you are $(id -un)"
-[ "$(id -u)" = 0 ] || cannot "${missing[@]}"
-printf 'installing %s\n' "${missing[*]}" >&2
-lock=(-o DPkg::Lock::Timeout=180)
-reason='apt-get could not install them'
-apt-get "${lock[@]}" update -qq || cannot "${missing[@]}"
-DEBIAN_FRONTEND=noninteractive apt-get "${lock[@]}" install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-	cannot "${missing[@]}"
+[ "${#missing[@]}" -gt 0 ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+  echo "needed here, and only root can install it: apt-get install ${missing[*]}" >&2
+  exit 3
+fi
+
+echo "installing the Debian packages ${missing[*]}" >&2
+# One at a time: whoever comes second waits for the first and then has less to do. Services are not started.
+exec 9>"${TMPDIR:-/tmp}/autopilot-apt.lock"
+flock 9
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+quietly() { local said; said="$("$@" 2>&1)" || { printf '%s\n' "$said" >&2; exit 3; }; }
+quietly apt-get -o DPkg::Lock::Timeout=300 update -qq
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+quietly apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}"

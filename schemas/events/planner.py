@@ -5,6 +5,9 @@ from enum import StrEnum
 from autopilot.schemas.contract import BasisPoints, Contract, DurationMs, Payload, TimestampUs, described, optional
 from autopilot.schemas.events.telemetry import Group
 
+REVERT = "revert"
+"""The verb of a compensation that puts back what its step changed, as recorded; its one parameter `step` names it."""
+
 
 class RiskClass(StrEnum):
     """How much harm a remedy could do."""

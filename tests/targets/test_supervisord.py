@@ -19,6 +19,7 @@ from autopilot.infra.effector.port import (
     DeniedError,
     MissingError,
     Observation,
+    PartialError,
     PermanentError,
     TransientError,
 )
@@ -245,8 +246,8 @@ def test_a_group_that_is_not_there_is_missing(web: Supervised) -> None:
         web.driver.observe("nothing")
 
 
-def test_a_process_that_does_not_come_up_is_a_lasting_failure(web: Supervised) -> None:
-    with pytest.raises(PermanentError, match="FATAL"):
+def test_a_process_that_does_not_come_up_leaves_the_effect_in_part(web: Supervised) -> None:
+    with pytest.raises(PartialError, match="FATAL"):
         web.run("scale", "broken", count="1")
     assert web.state("broken")["running"] == "0"
 

@@ -48,10 +48,17 @@ class Releases:
     def switch(self, release: str) -> None:
         """Points `current` to `release`, after `previous` to what was current. Each pointer is replaced at once."""
         current = self.current
+        if current:
+            self.restore("previous", current)
+        self.restore("current", release)
+
+    def restore(self, pointer: str, release: str) -> None:
+        """Sets one of the pointers, `current` or `previous`; without a release it goes."""
         try:
-            if current:
-                self._write("previous", current)
-            self._write("current", release)
+            if release:
+                self._write(pointer, release)
+            else:
+                (self.folder / pointer).unlink(missing_ok=True)
         except OSError as error:
             raise _write_error(error) from error
 

@@ -4,6 +4,8 @@
 `scale`           convergent: `count` processes run; the lowest numbers are started, the highest stopped
 `switch_release`  convergent: the group's pointer is set to `release`, then what runs an older one is restarted in turn
 
+A scale is put back to the very processes that ran, a release to both pointers as they were; a restart leaves nothing.
+
 State keys: `release`, `previous_release`, `desired` (processes that are wanted), `running`, `max` (most that may run),
 and by process in the group's order `processes`, `states`, `pids`, `started` (whole seconds since the epoch).
 """
@@ -11,6 +13,7 @@ and by process in the group's order `processes`, `states`, `pids`, `started` (wh
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,8 +28,11 @@ from autopilot.infra.effector.port import (
     Difference,
     MissingError,
     Observation,
+    PartialError,
     PermanentError,
+    TargetError,
     TargetTimeoutError,
+    nothing_to_put_back,
 )
 from autopilot.schemas.events.planner import Action
 
@@ -59,6 +65,14 @@ class SupervisordSettings(BaseModel):
         return self.password_file.read_text().strip() if self.password_file else self.password
 
 
+@dataclass
+class _Turn:
+    """One act: until when it may take, and whether it has changed anything yet."""
+
+    deadline: float
+    touched: bool = False
+
+
 class SupervisordDriver:
     """See the module."""
 
@@ -67,6 +81,7 @@ class SupervisordDriver:
         "scale": CrashClass.CONVERGENT,
         "switch_release": CrashClass.CONVERGENT,
     }
+    reverts = frozenset({"scale", "switch_release"})
 
     def __init__(self, settings: SupervisordSettings) -> None:
         self.name = settings.name
@@ -97,8 +112,25 @@ class SupervisordDriver:
 
     def apply(self, action: Action, observation: Observation, _key: str, timeout_s: float, /) -> Applied:
         """See `Driver.apply`."""
-        changed = self._acts[action.verb](self, action, observation.state, time.monotonic() + timeout_s)
-        return Applied(changed, self.observe(action.target).state)
+        return self._act(self._acts[action.verb], action, observation.state, timeout_s)
+
+    def revert(self, action: Action, before: Mapping[str, str], _key: str, timeout_s: float, /) -> Applied:
+        """See `Driver.revert`."""
+        if action.verb not in self._reversals:
+            raise nothing_to_put_back(action)
+        return self._act(self._reversals[action.verb], action, before, timeout_s)
+
+    def _act(self, act: "_Act", action: Action, before: Mapping[str, str], timeout_s: float) -> Applied:
+        turn = _Turn(time.monotonic() + timeout_s)
+        try:
+            act(self, action, before, turn)
+            return Applied(turn.touched, self.observe(action.target).state)
+        except TargetTimeoutError:
+            raise
+        except TargetError as error:
+            if turn.touched:
+                raise PartialError(f"it was done in part: {error}") from error
+            raise
 
     def happened(self, action: Action, before: Mapping[str, str], observation: Observation) -> bool | None:
         """See `Driver.happened`: whether every process that was wanted is another one than before, and runs."""
@@ -114,13 +146,11 @@ class SupervisordDriver:
         wanted = [p for p in _parsed(action.target, state) if p.state not in _AT_REST]
         return [Difference(f"process {p.name}", f"pid {p.pid}", "another process") for p in wanted]
 
-    def _restart(self, action: Action, before: Mapping[str, str], deadline: float) -> bool:
+    def _restart(self, action: Action, before: Mapping[str, str], turn: _Turn) -> None:
         now = {p.name: p for p in self._group(action.target)}
         old = [p for p in _parsed(action.target, before) if p.state not in _AT_REST and p.name in now]
-        todo = [p for p in old if _same(p, now[p.name]) or now[p.name].state != "RUNNING"]
-        for process in todo:
-            self._replace(now[process.name], deadline)
-        return bool(todo)
+        for process in (p for p in old if _same(p, now[p.name]) or now[p.name].state != "RUNNING"):
+            self._replace(now[process.name], turn)
 
     # -- scale -------------------------------------------------------------------------------------------------------
 
@@ -131,22 +161,30 @@ class SupervisordDriver:
         differences = [Difference("desired", str(len(up)), str(count))] if len(up) != count else []
         return differences + ([Difference("running", str(running), str(count))] if running != count else [])
 
-    def _scale(self, action: Action, _before: Mapping[str, str], deadline: float) -> bool:
+    def _scale(self, action: Action, _before: Mapping[str, str], turn: _Turn) -> None:
         processes = self._group(action.target)
         count = self._count(action, self._most(action.target, processes))
-        up = [p for p in processes if p.state in _ACTIVE]
-        down = [p for p in processes if p.state not in _ACTIVE]
-        surplus = up[count:]
-        missing = down[: max(0, count - len(up))]
-        for process in reversed(surplus):
-            self._stop(process, deadline)
-        for process in missing:
-            self._await_down(process, deadline)
+        active_first = sorted(processes, key=lambda p: p.state not in _ACTIVE)
+        self._run_exactly(processes, {p.name for p in active_first[:count]}, turn)
+
+    def _scale_back(self, action: Action, before: Mapping[str, str], turn: _Turn) -> None:
+        processes = self._group(action.target)
+        ran = {p.name for p in _parsed(action.target, before) if p.state in _ACTIVE}
+        most = self._most(action.target, processes)
+        if len(ran) > most:
+            raise PermanentError(f"`desired` was {len(ran)}, which is out of the bounds 0 to {most}")
+        self._run_exactly(processes, ran, turn)
+
+    def _run_exactly(self, processes: Sequence[Process], names: set[str], turn: _Turn) -> None:
+        wanted = [p for p in processes if p.name in names]
+        for process in (p for p in reversed(processes) if p.name not in names and p.state in _ACTIVE):
+            self._stop(process, turn)
+        for process in (p for p in wanted if p.state not in _ACTIVE):
+            self._await_down(process, turn)
+            turn.touched = True
             self._client.start(process.full_name)
-        starting = [p for p in up[:count] if p.state != "RUNNING"]
-        for process in [*starting, *missing]:
-            self._await_running(process, deadline)
-        return bool(surplus or missing or starting)
+        for process in (p for p in wanted if p.state != "RUNNING"):
+            self._await_running(process, turn)
 
     @staticmethod
     def _count(action: Action, most: int) -> int:
@@ -170,18 +208,33 @@ class SupervisordDriver:
         moved = [Difference("release", state["release"], release)] if state["release"] != release else []
         return moved + [Difference(f"process {p.name}", f"pid {p.pid}", "another process") for p in stale]
 
-    def _switch(self, action: Action, before: Mapping[str, str], deadline: float) -> bool:
+    def _switch(self, action: Action, before: Mapping[str, str], turn: _Turn) -> None:
         releases, release = self._wanted_release(action)
-        current = releases.current
-        if current not in (before.get("release", current), release):
-            raise ConflictError(f"the release was switched to `{current}` by someone else")
-        switched = current != release
-        if switched:
+        self._check_current(releases, before.get("release", releases.current), release)
+        if releases.current != release:
             releases.switch(release)
-        stale = self._stale(self._group(action.target), releases)
-        for process in stale:
-            self._replace(process, deadline, not_before_s=releases.switched_s + 1)
-        return switched or bool(stale)
+            turn.touched = True
+        self._replace_stale(action.target, releases, turn)
+
+    def _switch_back(self, action: Action, before: Mapping[str, str], turn: _Turn) -> None:
+        releases, release = self._wanted_release(action)
+        self._check_current(releases, before["release"], release)
+        if not before["release"]:
+            raise PermanentError(f"no release of `{action.target}` was current before")
+        for pointer, was in (("current", before["release"]), ("previous", before["previous_release"])):
+            if getattr(releases, pointer) != was:
+                releases.restore(pointer, was)
+                turn.touched = True
+        self._replace_stale(action.target, releases, turn)
+
+    @staticmethod
+    def _check_current(releases: Releases, before: str, after: str) -> None:
+        if releases.current not in (before, after):
+            raise ConflictError(f"the release was switched to `{releases.current}` by someone else")
+
+    def _replace_stale(self, target: str, releases: Releases, turn: _Turn) -> None:
+        for process in self._stale(self._group(target), releases):
+            self._replace(process, turn, not_before_s=releases.switched_s + 1)
 
     def _wanted_release(self, action: Action) -> tuple[Releases, str]:
         releases = self._releases(action.target)
@@ -210,28 +263,29 @@ class SupervisordDriver:
             raise MissingError(f"supervisord has no group `{target}`")
         return sorted(found, key=lambda p: (_numbers(p.name), p.name))
 
-    def _replace(self, process: Process, deadline: float, *, not_before_s: int = 0) -> None:
+    def _replace(self, process: Process, turn: _Turn, *, not_before_s: int = 0) -> None:
         """Stops a process and starts it again; not before a time, so that its start time tells it from older ones."""
-        self._stop(process, deadline)
+        self._stop(process, turn)
         time.sleep(max(0.0, not_before_s - time.time()))
         self._client.start(process.full_name)
-        self._await_running(process, deadline)
+        self._await_running(process, turn)
 
-    def _stop(self, process: Process, deadline: float) -> None:
+    def _stop(self, process: Process, turn: _Turn) -> None:
+        turn.touched = True
         self._client.stop(process.full_name)
-        self._await_down(process, deadline)
+        self._await_down(process, turn)
 
-    def _await_down(self, process: Process, deadline: float) -> None:
-        self._await(process, lambda state: state not in _ACTIVE and state != "STOPPING", deadline, "is not down")
+    def _await_down(self, process: Process, turn: _Turn) -> None:
+        self._await(process, lambda state: state not in _ACTIVE and state != "STOPPING", turn, "is not down")
 
-    def _await_running(self, process: Process, deadline: float) -> None:
-        self._await(process, lambda state: state == "RUNNING", deadline, "does not run", fatal=_GIVEN_UP)
+    def _await_running(self, process: Process, turn: _Turn) -> None:
+        self._await(process, lambda state: state == "RUNNING", turn, "does not run", fatal=_GIVEN_UP)
 
     def _await(
         self,
         process: Process,
         reached: Callable[[str], bool],
-        deadline: float,
+        turn: _Turn,
         complaint: str,
         fatal: frozenset[str] = frozenset(),
     ) -> None:
@@ -241,18 +295,18 @@ class SupervisordDriver:
                 return
             if state in fatal:
                 raise PermanentError(f"`{process.full_name}` {complaint}: it is {state}")
-            if time.monotonic() > deadline:
+            if time.monotonic() > turn.deadline:
                 raise TargetTimeoutError(f"`{process.full_name}` {complaint} in time: it is {state}")
             time.sleep(POLL_S)
 
     _differences: ClassVar[
         Mapping[str, Callable[["SupervisordDriver", Action, Mapping[str, str]], list[Difference]]]
     ] = {"restart": _restart_diff, "scale": _scale_diff, "switch_release": _switch_diff}
-    _acts: ClassVar[Mapping[str, Callable[["SupervisordDriver", Action, Mapping[str, str], float], bool]]] = {
-        "restart": _restart,
-        "scale": _scale,
-        "switch_release": _switch,
-    }
+    _acts: ClassVar[Mapping[str, "_Act"]] = {"restart": _restart, "scale": _scale, "switch_release": _switch}
+    _reversals: ClassVar[Mapping[str, "_Act"]] = {"scale": _scale_back, "switch_release": _switch_back}
+
+
+_Act = Callable[[SupervisordDriver, Action, Mapping[str, str], _Turn], None]
 
 
 def _numbers(name: str) -> tuple[int, ...]:
