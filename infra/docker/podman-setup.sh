@@ -6,12 +6,13 @@
 #   infra/docker/podman-setup.sh clean              ends what is left of our containers and removes images and layers
 #
 # Images and layers stay in CONTAINERS_STORE (default: autopilot/containers in the user's cache folder), apart from
-# any other Podman of the machine; `with` takes one caller at a time there. Exit code 3: this machine cannot do it.
+# any other Podman of the machine; `with` takes one caller at a time there. Another store wants another folder for what
+# runs in it: CONTAINERS_STATE. Exit code 3: this machine cannot do it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 store=${CONTAINERS_STORE:-${XDG_CACHE_HOME:-$HOME/.cache}/autopilot/containers}
-state=/run/autopilot-podman
+state=${CONTAINERS_STATE:-/run/autopilot-podman}
 packages=(podman runc crun conmon netavark aardvark-dns catatonit iptables docker-compose debootstrap)
 config=$store/containers.conf
 pid_file=$state/service.pid
@@ -140,7 +141,7 @@ clean() {
 
 case ${1:-} in
     install) install_packages ;;
-    with) shift; [ $# -gt 0 ] || { sed -n '2,9p' "$here/podman-setup.sh" >&2; exit 2; }; with_service "$@" ;;
+    with) shift; [ $# -gt 0 ] || { sed -n '2,10p' "$here/podman-setup.sh" >&2; exit 2; }; with_service "$@" ;;
     clean) clean ;;
-    *) sed -n '2,9p' "$here/podman-setup.sh" >&2; exit 2 ;;
+    *) sed -n '2,10p' "$here/podman-setup.sh" >&2; exit 2 ;;
 esac
