@@ -11,6 +11,7 @@ from autopilot.projections.agents import AgentRow
 from autopilot.projections.approvals import PendingApproval
 from autopilot.projections.budgets import BudgetRow
 from autopilot.projections.incidents import IncidentRow
+from autopilot.projections.remedies import RemedyRow
 from autopilot.projections.scoreboard import PolicyRow
 from autopilot.projections.services import ServiceRow
 from autopilot.projections.timeline import Timeline
@@ -75,6 +76,12 @@ class Agents(Answer):
     """Agents, by name and partition."""
 
     agents: list[AgentRow]
+
+
+class Remedies(Answer):
+    """Remedies in their contexts, by name."""
+
+    remedies: list[RemedyRow]
 
 
 class ProjectionState(Answer):

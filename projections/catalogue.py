@@ -7,6 +7,7 @@ from autopilot.projections.approvals import AWAITING_APPROVAL
 from autopilot.projections.budgets import RISK_BUDGETS
 from autopilot.projections.incidents import INCIDENTS
 from autopilot.projections.projection import Projection
+from autopilot.projections.remedies import REMEDIES
 from autopilot.projections.scoreboard import POLICY_SCOREBOARD
 from autopilot.projections.services import services
 from autopilot.projections.timeline import TIMELINES
@@ -22,6 +23,7 @@ def projections(partitions: int) -> dict[str, Projection]:
         POLICY_SCOREBOARD,
         RISK_BUDGETS,
         AGENTS,
+        REMEDIES,
     )
     return {projection.name: projection for projection in known}
 

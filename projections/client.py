@@ -74,6 +74,10 @@ class Client:
         """Agents, by name and partition."""
         return self._get(answers.Agents, "/v1/agents")
 
+    def remedies(self) -> answers.Remedies:
+        """Remedies in their contexts: what came of them, how sure they are, and how far they may go."""
+        return self._get(answers.Remedies, "/v1/remedies")
+
     def projections(self) -> list[answers.ProjectionState]:
         """The views themselves, with their digests."""
         return self._get(answers.Projections, "/v1/projections").projections

@@ -20,6 +20,7 @@ from autopilot.projections.budgets import BudgetRow
 from autopilot.projections.incidents import IncidentRow, oldest_first
 from autopilot.projections.projection import Projection
 from autopilot.projections.projector import View
+from autopilot.projections.remedies import RemedyRow, by_remedy
 from autopilot.projections.scoreboard import PolicyRow
 from autopilot.projections.services import ServiceRow
 from autopilot.projections.timeline import lines_prefix, timeline_of
@@ -141,6 +142,13 @@ def _governance(source: Source) -> APIRouter:
         rows = [BudgetRow.model_validate(row) for row in content.rows]
         counted = [answers.Budget(budget=row, last_hour=len(row.last_hour(now_us))) for row in rows]
         return answers.Budgets(as_of=content.as_of, now_us=now_us, budgets=counted)
+
+    @router.get("/remedies")
+    def remedies() -> answers.Remedies:
+        """For each remedy and context: what came of it, the posterior, calibration, and the autonomy in force."""
+        content = views["remedies"].content()
+        rows = by_remedy(RemedyRow.model_validate(row) for row in content.rows)
+        return answers.Remedies(as_of=content.as_of, remedies=rows)
 
     @router.get("/agents")
     def agents() -> answers.Agents:

@@ -47,6 +47,7 @@ GROUPS: dict[str, str] = {
     "dead-letters": "dead_letters.app",
     "keys": "keys.app",
     "policy": "policy_group.app",
+    "remedies": "remedies.app",
     "schemas": "schemas.app",
     "security": "security.app",
     "verify": "verify.app",
