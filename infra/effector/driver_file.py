@@ -32,8 +32,11 @@ class Kind(NamedTuple):
 
 
 KINDS: Mapping[str, Kind] = {
+    "command": Kind("command", "CommandSettings", "CommandDriver"),
     "haproxy": Kind("haproxy", "HaproxySettings", "HaproxyDriver"),
+    "kubernetes": Kind("kubernetes", "KubernetesSettings", "KubernetesDriver"),
     "supervisord": Kind("supervisord", "SupervisordSettings", "SupervisordDriver"),
+    "webhook": Kind("webhook", "WebhookSettings", "WebhookDriver"),
 }
 """Kind of driver -> where it is. Every settings model has a field `name` with the kind as its default."""
 

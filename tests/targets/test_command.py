@@ -1,0 +1,294 @@
+"""The command driver with real programs: what is run, how it ends, what is told of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from pydantic import ValidationError
+from rigs.command import ANNOUNCE, RESTART, SET_SIZE, act, driver_of
+from systems.command import SECRET, Runbooks
+
+from autopilot.infra.effector.driver_file import read_drivers
+from autopilot.infra.effector.drivers.command import CommandDriver, CommandSettings
+from autopilot.infra.effector.port import (
+    CrashClass,
+    DeniedError,
+    MissingError,
+    PartialError,
+    PermanentError,
+    TargetTimeoutError,
+    TransientError,
+)
+from autopilot.infra.effector.work import Prepared, carry_out
+from autopilot.schemas.events.effector import FailureClass, StepFailed, StepIndeterminate
+from autopilot.schemas.events.executor import StepRequested
+from autopilot.schemas.events.planner import Action
+
+PRINTS = '#!/bin/sh\nenv | sort > {folder}/seen\nfor a in "$@"; do echo "[$a]" >> {folder}/seen; done\n'
+
+
+@pytest.fixture
+def runbooks(tmp_path: Path) -> Runbooks:
+    return Runbooks(tmp_path)
+
+
+@pytest.fixture
+def driver(runbooks: Runbooks) -> CommandDriver:
+    return driver_of(runbooks.entry())
+
+
+def with_command(runbooks: Runbooks, text: str, *arguments: str, **fields: Any) -> CommandDriver:
+    """A driver whose only command `it` runs a program of this text, blindly."""
+    program = runbooks.write("it", text.format(folder=runbooks.folder) if "{folder}" in text else text)
+    settings = {name: fields.pop(name) for name in tuple(fields) if name in CommandSettings.model_fields}
+    command = {"crash": "blind", "run": [str(program), *arguments], **fields}
+    return driver_of({**runbooks.entry(), **settings, "commands": {"it": command}})
+
+
+def apply(driver: CommandDriver, action: Action, timeout_s: float = 10.0) -> bool:
+    return driver.apply(action, driver.observe(action.target), "key-1", timeout_s).changed
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_parameters_reach_the_program_as_they_are_and_nothing_reads_them(runbooks: Runbooks) -> None:
+    driver = with_command(runbooks, PRINTS, "--of={text}", "{key}", "a b", parameters={"text": ".*"})
+    apply(driver, act("it", text="$(touch x); 'a' | b & *"))
+    seen = (runbooks.folder / "seen").read_text().splitlines()
+    assert seen[-3:] == ["[--of=$(touch x); 'a' | b & *]", "[key-1]", "[a b]"]
+    assert not (runbooks.folder / "x").exists()
+
+
+def test_a_program_gets_a_small_environment_and_none_of_the_effectors(runbooks: Runbooks) -> None:
+    os.environ["OF_THE_EFFECTOR"] = "credential"
+    try:
+        apply(with_command(runbooks, PRINTS, environment={"REGION": "eu"}), act("it"))
+    finally:
+        del os.environ["OF_THE_EFFECTOR"]
+    names = {line.split("=")[0] for line in (runbooks.folder / "seen").read_text().splitlines()}
+    assert {"REGION", "PASSWORD", "PATH", "HOME", "LANG"} <= names
+    assert names <= {"REGION", "PASSWORD", "PATH", "HOME", "LANG", "PWD", "OLDPWD", "SHLVL", "_"}
+
+
+def test_a_value_never_becomes_an_option(runbooks: Runbooks) -> None:
+    driver = with_command(runbooks, PRINTS, "{text}", parameters={"text": ".*"})
+    with pytest.raises(PermanentError, match="option"):
+        apply(driver, act("it", text="--become"))
+    assert not (runbooks.folder / "seen").exists()
+
+
+def test_a_command_runs_in_a_session_of_its_own(runbooks: Runbooks) -> None:
+    driver = with_command(
+        runbooks, "#!/bin/sh\ncut -d' ' -f1,5,6 /proc/self/stat > {folder}/seen\necho $$ >> {folder}/seen\n"
+    )
+    apply(driver, act("it"))
+    (_, group, session), (leader,) = (line.split() for line in (runbooks.folder / "seen").read_text().splitlines())
+    assert group == session == leader
+
+
+def test_when_its_time_is_over_the_whole_group_is_ended(runbooks: Runbooks) -> None:
+    driver = with_command(
+        runbooks, "#!/bin/sh\ntrap '' TERM\nsleep 60 &\necho $! > {folder}/child\necho began\nwait\nsleep 60\n"
+    )
+    begun = time.monotonic()
+    with pytest.raises(TargetTimeoutError, match="began"):
+        apply(driver, act("it"), timeout_s=0.5)
+    assert time.monotonic() - begun < 6
+    child = int((runbooks.folder / "child").read_text())
+    assert eventually(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_what_a_program_leaves_running_is_not_waited_for(runbooks: Runbooks) -> None:
+    driver = with_command(runbooks, "#!/bin/sh\nsleep 30 &\necho $! > {folder}/child\n")
+    begun = time.monotonic()
+    apply(driver, act("it"))
+    assert time.monotonic() - begun < 5
+    os.kill(int((runbooks.folder / "child").read_text()), signal.SIGKILL)
+
+
+def test_of_a_long_output_the_end_is_told(runbooks: Runbooks) -> None:
+    driver = with_command(
+        runbooks, "#!/bin/sh\nseq 1 200000\nprintf '\\033[31mred\\033[0m end\\n'\nexit 3\n", max_output_bytes=40
+    )
+    with pytest.raises(PartialError) as raised:
+        apply(driver, act("it"))
+    told = str(raised.value)
+    assert told.endswith("200000\nred end")
+    assert len(told) < 120
+
+
+def test_nothing_is_told_of_secrets(runbooks: Runbooks, capsys: pytest.CaptureFixture[str]) -> None:
+    driver = with_command(runbooks, "#!/bin/sh\necho $PASSWORD\necho 'api_key: abc123'\nexit 3\n")
+    with pytest.raises(PartialError) as raised:
+        apply(driver, act("it"))
+    told = str(raised.value) + capsys.readouterr().out
+    assert "(redacted)" in told
+    assert SECRET not in told
+    assert "abc123" not in told
+
+
+def test_with_nothing_to_do_nothing_is_run(runbooks: Runbooks, driver: CommandDriver) -> None:
+    assert apply(driver, SET_SIZE.action)
+    assert not apply(driver, SET_SIZE.action)
+    assert runbooks.history == ["set-size web 3"]
+
+
+def test_a_preview_is_what_the_check_prints_or_the_command_itself(runbooks: Runbooks, driver: CommandDriver) -> None:
+    assert list(driver.diff(SET_SIZE.action, driver.observe("web"))) == [("set_size", "", "size 1 -> 3")]
+    ((_, _, shown),) = driver.diff(ANNOUNCE.action, driver.observe("web"))
+    assert shown == f"{runbooks.folder}/announce web none"
+
+
+def test_the_output_of_a_check_can_say_that_something_is_to_be_done(runbooks: Runbooks) -> None:
+    program = runbooks.write("look", "#!/bin/sh\ncat {0}/look.txt\n".replace("{0}", str(runbooks.folder)))
+    driver = with_command(
+        runbooks, "#!/bin/sh\n", crash="convergent", check={"run": [str(program)], "needed_when": "changed=[1-9]"}
+    )
+    for text, needed in (("ok=3 changed=0", False), ("ok=3 changed=12", True)):
+        (runbooks.folder / "look.txt").write_text(text)
+        assert bool(driver.diff(act("it"), driver.observe("web"))) is needed
+    (runbooks.folder / "look.txt").unlink()
+    with pytest.raises(PermanentError, match="check of it"):
+        driver.diff(act("it"), driver.observe("web"))
+
+
+def test_a_state_is_made_of_plain_lines(runbooks: Runbooks, driver: CommandDriver) -> None:
+    (runbooks.folder / "web.env").write_text("size=1\nno field\n=x\nnote=a=b\n")
+    assert driver.observe("web").state == {"target": "web", "size": "1", "note": "a=b"}
+
+
+def result(driver: CommandDriver, action: Action) -> Any:
+    """What the effector records of one attempt."""
+    request = StepRequested(
+        execution_id="e",
+        plan_id="p",
+        incident_id="i",
+        decision_id="d",
+        step_id="s",
+        phase="forward",
+        attempt=1,
+        idempotency_key="key-1",
+        action=action,
+        timeout_ms=5_000,
+        not_after_us=0,
+    )
+    return carry_out({"command": driver}, request, Prepared(driver.observe("web"), driver.verbs[action.verb]))
+
+
+def test_a_blind_failure_is_unknown_unless_its_exit_code_is_explained(
+    runbooks: Runbooks, driver: CommandDriver
+) -> None:
+    runbooks.flag("half", up=True)
+    assert isinstance(result(driver, ANNOUNCE.action), StepIndeterminate)
+    assert runbooks.history == ["announce web key-1"]
+    runbooks.flag("unavailable", up=True)
+    told = result(driver, ANNOUNCE.action)
+    assert isinstance(told, StepFailed)
+    assert told.failure is FailureClass.TRANSIENT
+
+
+def test_what_another_user_may_write_is_not_run(runbooks: Runbooks, driver: CommandDriver) -> None:
+    (runbooks.folder / "restart").chmod(0o777)
+    with pytest.raises(DeniedError, match="written by others"):
+        apply(driver, RESTART.action)
+
+
+def test_a_program_that_is_not_there_is_missing(runbooks: Runbooks, driver: CommandDriver) -> None:
+    (runbooks.folder / "restart").unlink()
+    with pytest.raises(MissingError, match="restart"):
+        apply(driver, RESTART.action)
+
+
+@pytest.mark.parametrize("user", ["nobody"])
+def test_a_command_runs_as_another_user(
+    runbooks: Runbooks, user: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Only root may become somebody else; anybody else is told so."""
+    driver = with_command(runbooks, "#!/bin/sh\nid -un; id -Gn\nexit 3\n", user=user, directory="/", observe=None)
+    for folder in (runbooks.folder, *runbooks.folder.parents):
+        if folder.is_relative_to(tmp_path_factory.getbasetemp().parent):
+            folder.chmod(0o755)
+    expected = (PartialError, f"{user}") if os.getuid() == 0 else (DeniedError, "cannot be run")
+    with pytest.raises(expected[0], match=expected[1]):
+        apply(driver, act("it"))
+
+
+ACTS = """
+import sys, yaml
+from pathlib import Path
+from autopilot.infra.effector.driver_file import read_drivers
+from autopilot.schemas.events.planner import Action
+driver = read_drivers(Path(sys.argv[1]))["command"]
+action = Action(driver="command", verb="it", target="web", parameters={})
+driver.apply(action, driver.observe("web"), "key", 30.0)
+"""
+
+
+def test_a_command_that_outlives_its_effector_is_waited_for(runbooks: Runbooks) -> None:
+    program = runbooks.write(
+        "it", "#!/bin/sh\ncd {0}\necho began >> log\nsleep 2\necho ended >> log\n".replace("{0}", str(runbooks.folder))
+    )
+    done = runbooks.write("done", "#!/bin/sh\ngrep -q ended {0}/log\n".replace("{0}", str(runbooks.folder)))
+    command = {"crash": "witnessed", "run": [str(program)], "check": {"run": [str(done)]}}
+    entry = {**runbooks.entry(), "commands": {"it": command}}
+    targets = runbooks.folder / "targets.yaml"
+    targets.write_text(yaml.safe_dump({"drivers": [entry]}))
+    log = runbooks.folder / "log"
+    log.touch()
+    effector = subprocess.Popen([sys.executable, "-c", ACTS, str(targets)])
+    assert eventually(lambda: log.read_text() != "", 30)
+    time.sleep(0.1)  # until the process is noted
+    effector.kill()
+    effector.wait()
+    driver = read_drivers(targets)["command"]
+    with pytest.raises(TransientError, match="still running"):
+        driver.apply(act("it"), driver.observe("web"), "key", 0.3)
+    assert not driver.apply(act("it"), driver.observe("web"), "key", 10.0).changed
+    assert log.read_text() == "began\nended\n"
+
+
+def command(**fields: Any) -> dict[str, Any]:
+    return {"crash": "blind", "run": ["/bin/true"], **fields}
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (command(run=["true"]), "absolute path"),
+        (command(run=["/bin/{target}"]), "absolute path"),
+        (command(run=["/bin/echo", "{size}"]), "filled in by nothing"),
+        (command(run=["/bin/echo", "{target!r}"]), "filled in by nothing"),
+        (command(run=["/bin/echo", "{"]), "no template"),
+        (command(crash="convergent"), "cannot be without a `check`"),
+        (command(check={"run": ["/bin/true"]}), "cannot be with a `check`"),
+        (command(undo=["/bin/true"]), "undo_check"),
+        (command(crash="keyed"), "crash"),
+        (command(parameters={"size": "["}), "no regular expression"),
+        (command(shell=True), "Extra inputs"),
+    ],
+)
+def test_settings_that_cannot_be_kept_are_refused(declared: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        CommandSettings.model_validate({"targets": ["web"], "commands": {"it": declared}})
+
+
+def test_each_command_is_a_verb_with_its_own_class(driver: CommandDriver) -> None:
+    assert driver.verbs == {
+        "set_size": CrashClass.CONVERGENT,
+        "restart": CrashClass.WITNESSED,
+        "announce": CrashClass.BLIND,
+    }
+    assert driver.reverts == {"set_size"}
