@@ -2,7 +2,8 @@
 
     python -m examples.shop.fleet --run RUN_FOLDER --otlp http://127.0.0.1:4318/v1/metrics
 
-Each service is a supervisord group of four processes of which two are started, so that there is room to scale.
+Each service is a supervisord group of four processes of which two are started, so that there is room to scale; other
+demonstrations have other groups and releases.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault as RpcFault
@@ -25,12 +26,12 @@ from xmlrpc.client import ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from examples.shop.layout import SERVICES, Fault, Layout
+from examples.shop.layout import SHOP, Fault, Group, Layout
 
 SOURCE = Path(__file__).parent
 PROJECT = SOURCE.parent.parent
-PROCESSES = 4
-STARTED = 2
+PROCESSES = SHOP[0].processes
+STARTED = SHOP[0].started
 MAX_SOCKET_PATH = 100
 """A unix socket's path may be 107 bytes long; beyond this the socket goes to the temporary folder."""
 
@@ -49,10 +50,10 @@ chmod=0700
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
 _PROGRAM = """
-[program:{service}]
-command={python} -m examples.shop.service --service {service} --instance %(process_num)d --run {root}
+[program:{group}]
+command={python} -m examples.shop.service --service {service} --group {group} --instance %(process_num)d --run {root}
 directory={project}
-process_name={service}-%(process_num)d
+process_name={group}-%(process_num)d
 numprocs={processes}
 numprocs_start=1
 autostart=false
@@ -62,7 +63,7 @@ startretries=1000
 stopsignal=TERM
 stopwaitsecs=6
 redirect_stderr=true
-stdout_logfile={logs}/{service}-%(process_num)d.log
+stdout_logfile={logs}/{group}-%(process_num)d.log
 stdout_logfile_maxbytes=1MB
 stdout_logfile_backups=1
 """
@@ -75,8 +76,12 @@ class FleetError(RuntimeError):
 class ShopFleet:
     """A running fleet, or one that is about to run."""
 
-    def __init__(self, run: Path, otlp_endpoint: str) -> None:
+    def __init__(
+        self, run: Path, otlp_endpoint: str, groups: Sequence[Group] = SHOP, releases: Path = SOURCE / "releases"
+    ) -> None:
         self.layout = Layout(run.resolve())
+        self.groups = groups
+        self._release_source = releases
         self._endpoint = otlp_endpoint
         self._supervisord: subprocess.Popen[bytes] | None = None
 
@@ -105,21 +110,24 @@ class ShopFleet:
         shutil.rmtree(root, ignore_errors=True)
         for folder in (root / "faults", root / "serving", self.layout.logs):
             folder.mkdir(parents=True)
-        shutil.copytree(SOURCE / "releases", self.layout.releases)
-        for service in SERVICES:
-            (self.layout.releases / service / "current").symlink_to("v1")
-        (root / "ports.json").write_text(json.dumps(dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))))
+        for group in self.groups:
+            shutil.copytree(self._release_source / group.service, self.layout.releases / group.name)
+            (self.layout.releases / group.name / "current").symlink_to("v1")
+        ports = [name for group in self.groups for name in group.ports]
+        (root / "ports.json").write_text(json.dumps(dict(zip(ports, _free_ports(len(ports)), strict=True))))
         (root / "otlp").write_text(self._endpoint + "\n")
         self.set_rate(0)
         values = {"root": root, "logs": self.layout.logs, "sock": self.socket_file, "project": PROJECT}
         programs = "".join(
-            _PROGRAM.format(service=service, python=sys.executable, processes=PROCESSES, **values)
-            for service in SERVICES
+            _PROGRAM.format(
+                group=group.name, service=group.service, python=sys.executable, processes=group.processes, **values
+            )
+            for group in self.groups
         )
         (root / "supervisord.conf").write_text(_HEAD.format(**values) + programs)
 
     def launch(self, timeout_s: float = 30) -> None:
-        """Starts supervisord and two processes of each service."""
+        """Starts supervisord and of each group the processes that are wanted at first."""
         conf = self.layout.root / "supervisord.conf"
         with (self.layout.logs / "supervisord.out").open("ab") as log:
             self._supervisord = subprocess.Popen(
@@ -131,13 +139,13 @@ class ShopFleet:
                 cwd=PROJECT,
             )
         self._await(self._answers, timeout_s, "supervisord does not answer")
-        for service in reversed(SERVICES):
-            for instance in range(1, STARTED + 1):
-                self.rpc.startProcess(f"{service}:{service}-{instance}", False)
+        for group in reversed(self.groups):
+            for instance in group.instances[: group.started]:
+                self.rpc.startProcess(f"{group.name}:{instance}", False)
 
     def await_selling(self, timeout_s: float = 60) -> None:
         """Waits until every started process serves and the shop sells."""
-        files = [self.layout.serving_file(service, n) for service in SERVICES for n in range(1, STARTED + 1)]
+        files = [self.layout.serving_file(group.name, n + 1) for group in self.groups for n in range(group.started)]
         self._await(lambda: all(file.exists() for file in files) and self.sells(), timeout_s, "the shop does not sell")
 
     def stop(self) -> None:
@@ -153,10 +161,15 @@ class ShopFleet:
             self._supervisord.wait()
         self._supervisord = None
 
+    @property
+    def entrance(self) -> int:
+        """The port on which customers come in."""
+        return self.layout.ports()["frontend"]
+
     def sells(self) -> bool:
-        """Whether the shop answers on the way through all three services."""
+        """Whether the shop answers on the way through all of its services."""
         try:
-            with socket.create_connection(("127.0.0.1", self.layout.ports()["frontend"]), timeout=2) as connection:
+            with socket.create_connection(("127.0.0.1", self.entrance), timeout=2) as connection:
                 connection.sendall(b"GET /?item=apple HTTP/1.0\r\n\r\n")
                 return b" 200 " in connection.makefile("rb").readline()
         except OSError:
@@ -250,7 +263,7 @@ def main() -> None:
     try:
         fleet.launch()
         fleet.await_selling()
-        print(f"the shop sells on port {fleet.layout.ports()['frontend']}; Ctrl-C ends it", flush=True)
+        print(f"the shop sells on port {fleet.entrance}; Ctrl-C ends it", flush=True)
         stopped.wait()
     finally:
         fleet.stop()

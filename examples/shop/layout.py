@@ -8,6 +8,31 @@ from pathlib import Path
 SERVICES = ("frontend", "checkout", "inventory")
 
 
+@dataclass(frozen=True)
+class Group:
+    """A group of processes of one service. With `own_ports` each listens on its own, under `GROUP-INSTANCE`."""
+
+    name: str
+    service: str
+    processes: int = 4
+    started: int = 2
+    own_ports: bool = False
+
+    @property
+    def instances(self) -> list[str]:
+        """The names of its instances."""
+        return [f"{self.name}-{number}" for number in range(1, self.processes + 1)]
+
+    @property
+    def ports(self) -> list[str]:
+        """The names of the ports that it needs."""
+        return self.instances if self.own_ports else [self.name]
+
+
+SHOP = tuple(Group(name, name) for name in SERVICES)
+"""The shop as its own demonstration has it: room to scale, and instances that share their service's port."""
+
+
 class Fault(StrEnum):
     """What can be switched on for a service, by a file `faults/SERVICE.FAULT`."""
 

@@ -2,9 +2,10 @@
 
     python -m examples.shop.service --service checkout --instance 1 --run RUN_FOLDER
 
-Instances of a service share its port (`SO_REUSEPORT`, the kernel spreads the connections). The release that runs is the
-folder that `releases/SERVICE/current` points to when the process starts; checkout's holds its price list. What has been
-switched on in the `faults` folder takes effect within half a second.
+Instances of a service share its port (`SO_REUSEPORT`, the kernel spreads the connections), unless they have their own.
+The release that runs is the folder that `releases/GROUP/current` points to when the process starts; checkout's has its
+price list, and may say in `speed.json` how long a request takes and how many are worked on at once. What has been
+switched on in the `faults` folder takes effect within half a second. `/health` says whether an instance serves.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import ClientConnectionError, ClientError, ClientSession, ClientTimeout, TCPConnector, web
 
@@ -66,12 +68,17 @@ class Instance:
     metrics: ServiceMetrics
     session: ClientSession
     prices: dict[str, int]
+    speed: dict[str, float]
     leaked: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(SLOTS[self.service])
-        callee = CALLS[self.service]
-        self._callee = f"http://127.0.0.1:{self.layout.ports()[callee]}/" if callee else ""
+        self._slots = asyncio.Semaphore(int(self.speed.get("slots", SLOTS[self.service])))
+        port = self.layout.ports().get(CALLS[self.service])
+        self._callee = f"http://127.0.0.1:{port}/" if port else ""
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """Answers a health check."""
+        return web.Response(text="ok")
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answers a request: its own work, then what it needs from the next service."""
@@ -107,7 +114,7 @@ class Instance:
     def _work_s(self) -> float:
         if self.faults.on(Fault.LEAK) and len(self.leaked) < MOST_LEAKED:
             self.leaked.append(random.randbytes(LEAK_BYTES))
-        return WORK_S[self.service] + SLOWER_S_PER_LEAK * len(self.leaked)
+        return self.speed.get("work_s", WORK_S[self.service]) + SLOWER_S_PER_LEAK * len(self.leaked)
 
     async def _call(self, item: str) -> str:
         """The next service's answer. A connection that a stopping instance dropped is tried once more."""
@@ -122,18 +129,23 @@ class Instance:
         raise AssertionError("the loop returns or raises")
 
 
-def prices_of(layout: Layout, service: str) -> dict[str, int]:
+def prices_of(layout: Layout, group: str) -> dict[str, int]:
     """The price list in the release that is current, cents by item; empty where the release has none."""
-    prices = layout.current(service) / "prices.json"
-    return dict(json.loads(prices.read_text())) if prices.exists() else {}
+    return dict(_in_release(layout, group, "prices.json"))
 
 
-async def serve(service: str, instance: int, layout: Layout) -> None:
+def _in_release(layout: Layout, group: str, name: str) -> dict[str, Any]:
+    file = layout.current(group) / name
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+async def serve(service: str, group: str, instance: int, layout: Layout) -> None:
     """Serves until SIGTERM, then finishes what is under way."""
     faults = Faults(layout, service)
+    name = f"{group}-{instance}"
     metrics = ServiceMetrics(
         service=service,
-        instance=f"{service}-{instance}",
+        instance=name,
         endpoint=layout.otlp_endpoint(),
         silenced=lambda: faults.on(Fault.MUTE),
     )
@@ -143,13 +155,16 @@ async def serve(service: str, instance: int, layout: Layout) -> None:
         force_close=True, limit=0
     )  # a new connection each time, so that the kernel can spread them
     async with ClientSession(connector=connector, timeout=ClientTimeout(total=CALL_TIMEOUT_S)) as session:
+        prices, speed = prices_of(layout, group), _in_release(layout, group, "speed.json")
+        handler = Instance(service, layout, faults, metrics, session, prices, speed)
         app = web.Application()
-        app.router.add_get("/", Instance(service, layout, faults, metrics, session, prices_of(layout, service)).handle)
+        app.add_routes([web.get("/", handler.handle), web.get("/health", handler.health)])
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", layout.ports()[service], reuse_port=True).start()
-        layout.serving_file(service, instance).write_text(f"{os.getpid()}\n")
-        print(f"{service}-{instance} serves release {layout.current(service).name}", flush=True)
+        ports = layout.ports()
+        await web.TCPSite(runner, "127.0.0.1", ports.get(name) or ports[service], reuse_port=True).start()
+        layout.serving_file(group, instance).write_text(f"{os.getpid()}\n")
+        print(f"{name} serves release {layout.current(group).name}", flush=True)
         await stop.wait()
         await runner.cleanup()
     await asyncio.to_thread(metrics.shutdown)
@@ -159,10 +174,12 @@ def main() -> None:
     """Command line of one instance."""
     parser = argparse.ArgumentParser(description="One instance of one of the shop's services.")
     parser.add_argument("--service", choices=sorted(CALLS), required=True)
+    parser.add_argument("--group", default="", help="the group of processes that it is one of (default: the service)")
     parser.add_argument("--instance", type=int, required=True)
     parser.add_argument("--run", type=Path, required=True, help="the fleet's run folder")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.service, arguments.instance, Layout(arguments.run)))
+    group = arguments.group or arguments.service
+    asyncio.run(serve(arguments.service, group, arguments.instance, Layout(arguments.run)))
 
 
 if __name__ == "__main__":

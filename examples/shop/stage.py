@@ -1,4 +1,7 @@
-"""What the demonstration stands on: the platform through its command line, the fleet, the load. All of it is ended."""
+"""What a demonstration stands on: the platform through its command line, the fleet, the load. All of it is ended.
+
+Another demonstration derives its own stage from this one, with its own documents, fleet, targets and entrance.
+"""
 
 import os
 import shutil
@@ -6,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -19,8 +22,8 @@ from autopilot.infra.platform.ports import free_port
 from autopilot.infra.settings import PREFIX, Settings, kafka_config
 from autopilot.projections.timeline import why
 from autopilot.schemas.events.effector import TargetObserved
-from examples.shop.fleet import PROJECT, SOURCE, STARTED, ShopFleet
-from examples.shop.layout import SERVICES
+from examples.shop.fleet import PROJECT, SOURCE, ShopFleet
+from examples.shop.layout import Group
 from examples.shop.watch import LogWatch, NotSeenError, Told
 
 NORMAL_RATE = 12
@@ -42,15 +45,14 @@ WARM_UP_S = 6
 class Autopilot:
     """The `autopilot` command in a home of its own, as a person would use it."""
 
-    def __init__(self, home: Path, fleet: ShopFleet, otlp_port: int, console: Console) -> None:
+    def __init__(self, home: Path, targets: Mapping[str, str], otlp_port: int, console: Console) -> None:
         self.home = home
         self._console = console
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(PREFIX)},
             PREFIX + "HOME": str(home),
             PREFIX + "OTLP_PORT": str(otlp_port),
-            PREFIX + "SUPERVISORD_URL": f"unix://{fleet.socket_file}",
-            PREFIX + "SUPERVISORD_RELEASES": str(fleet.layout.releases),
+            **{PREFIX + name: value for name, value in targets.items()},
             "COLUMNS": str(console.width),
         }
 
@@ -75,14 +77,41 @@ class Autopilot:
 class Stage:
     """Everything up; use it as a context, which ends it again whatever happens."""
 
+    documents = SOURCE
+    """Folder of the documents that are put in force."""
+    rate = NORMAL_RATE
+    """Requests a second."""
+
     def __init__(self, home: Path, console: Console) -> None:
         self.home = home.resolve()
         self.console = console
         port = free_port()
-        self.fleet = ShopFleet(self.home / "shop", f"http://127.0.0.1:{port}/v1/metrics")
-        self.autopilot = Autopilot(self.home / "platform", self.fleet, port, console)
+        self.fleet = self.make_fleet(f"http://127.0.0.1:{port}/v1/metrics")
+        self.autopilot = Autopilot(self.home / "platform", self.targets(), port, console)
         self._ending = ExitStack()
         self._log: LogWatch | None = None
+
+    # -- what another demonstration has otherwise --------------------------------------------------------------------
+
+    def make_fleet(self, otlp_endpoint: str) -> ShopFleet:
+        """The fleet, which sends its telemetry to that address."""
+        return ShopFleet(self.home / "shop", otlp_endpoint)
+
+    def targets(self) -> dict[str, str]:
+        """The settings by which the effector finds its targets, without their prefix."""
+        return {
+            "SUPERVISORD_URL": f"unix://{self.fleet.socket_file}",
+            "SUPERVISORD_RELEASES": str(self.fleet.layout.releases),
+        }
+
+    def open_entrance(self, _ending: ExitStack) -> None:
+        """Starts what stands before the fleet, once its processes are started; `_ending` ends it."""
+
+    def load_options(self) -> list[str]:
+        """Further options of the load generator."""
+        return []
+
+    # ----------------------------------------------------------------------------------------------------------------
 
     @property
     def log(self) -> LogWatch:
@@ -120,9 +149,11 @@ class Stage:
         self._end_with("the shop", self.fleet.stop)
         self._end_with("the platform", lambda: self.autopilot.run("down", show=False))
         self.autopilot.run("up")
-        self.say(f"starting the shop: {len(SERVICES)} services, {STARTED} processes each, under supervisord")
+        processes = ", ".join(f"{group.name} x{group.started}" for group in self.fleet.groups)
+        self.say(f"starting the shop under supervisord: {processes}")
         self.fleet.launch()
-        self.autopilot.run("apply", str(SOURCE))
+        self.open_entrance(self._ending)
+        self.autopilot.run("apply", str(self.documents))
         self.fleet.await_selling()
         settings = self.autopilot.settings()
         self._log = LogWatch(kafka_config(settings), registry_of(settings), self._tell)
@@ -131,11 +162,11 @@ class Stage:
         self._await_health()
 
     def _start_load(self) -> None:
-        self.fleet.set_rate(NORMAL_RATE)
+        self.fleet.set_rate(self.rate)
         command = [sys.executable, "-m", "examples.shop.load", "--run", str(self.fleet.layout.root)]
         with (self.fleet.layout.logs / "load.log").open("ab") as log:
             load = subprocess.Popen(
-                [*command, "--for-s", str(LOAD_FOR_S)],
+                [*command, "--for-s", str(LOAD_FOR_S), *self.load_options()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -145,13 +176,12 @@ class Stage:
         self._ending.callback(_end, load)
 
     def _await_health(self) -> None:
-        self.say(
-            f"load: {NORMAL_RATE} requests/s; waiting for telemetry of every instance and the state of every target"
-        )
-        numbers = range(1, STARTED + 1)
-        self.log.wait_for_instances({(name, f"{name}-{n}") for name in SERVICES for n in numbers}, HEALTHY_WITHIN_S)
-        for service in SERVICES:
-            self.log.wait(f"the effector's view of {service}", partial(_runs, service), 0, HEALTHY_WITHIN_S)
+        self.say(f"load: {self.rate} requests/s; waiting for telemetry of every instance and the state of every target")
+        groups = [group for group in self.fleet.groups if group.started]
+        started = {(group.service, name) for group in groups for name in group.instances[: group.started]}
+        self.log.wait_for_instances(started, HEALTHY_WITHIN_S)
+        for group in groups:
+            self.log.wait(f"the effector's view of {group.name}", partial(_runs, group), 0, HEALTHY_WITHIN_S)
         time.sleep(WARM_UP_S)
 
     def _tell(self, told: Told) -> None:
@@ -167,12 +197,12 @@ class Stage:
         self._ending.callback(ended)
 
 
-def _runs(service: str, told: Told) -> bool:
+def _runs(group: Group, told: Told) -> bool:
     observed = told.payload
     return (
         isinstance(observed, TargetObserved)
-        and observed.target == service
-        and int(observed.state["running"]) >= STARTED
+        and observed.target == group.name
+        and int(observed.state["running"]) >= group.started
     )
 
 
