@@ -259,7 +259,8 @@ def _execution(recorded: Said) -> Line:
 
 def _outcome(recorded: Said) -> Line:
     outcome: verifier.Outcome = recorded.payload.outcome
-    detail = f"{outcome.phase} `{outcome.remedy}`: {outcome.reason}"
+    judged = f"stage {outcome.step_id} of" if outcome.step_id else outcome.phase
+    detail = f"{judged} `{outcome.remedy}`: {outcome.reason}"
     return "outcomes", _words(recorded.payload), outcome.execution_id, recorded.envelope.producer, detail
 
 

@@ -15,6 +15,7 @@ from autopilot.schemas.events.executor import (
     ExecutionRolledBack,
     ExecutionStarted,
     RollbackStarted,
+    StageReached,
 )
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, NoPlanFound, PlanProposed, PlanWithdrawn
 from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
@@ -50,6 +51,7 @@ STAGES: Mapping[type[Payload], str] = {
     PlanAuthorized: "authorised",
     PlanDenied: "denied",
     ExecutionStarted: "executing",
+    StageReached: "verifying a stage",
     ExecutionCompleted: "verifying",
     ExecutionFailed: "failed",
     RollbackStarted: "rolling back",
@@ -103,12 +105,18 @@ def _moved(rows: Rows, recorded: Recorded[Any]) -> None:
         row["closed"] = True
         row["stage"] = payload.resolution
     else:
-        row["stage"] = STAGES[type(payload)]
+        row["stage"] = _stage(payload)
     mark = _MARKS.get(type(payload))
     if mark is not None:
         row["after_ms"].setdefault(mark, recorded.recorded_at_ms - row["opened_at_ms"])
     row["changed_at_ms"] = recorded.recorded_at_ms
     rows.put(row["incident_id"], row)
+
+
+def _stage(payload: Payload) -> str:
+    if isinstance(payload, OutcomeVerified) and payload.outcome.phase == "stage":
+        return STAGES[ExecutionStarted]  # one stage is verified, and the execution goes on
+    return STAGES[type(payload)]
 
 
 _HANDLERS: Mapping[type[Payload], Handler] = {

@@ -107,6 +107,8 @@ def _revoked(rows: Rows, recorded: Recorded[AuthorizationRevoked]) -> None:
 
 def _judged(rows: Rows, recorded: Recorded[Any]) -> None:
     outcome, verdict = recorded.payload.outcome, _VERDICTS[type(recorded.payload)]
+    if outcome.phase == "stage":
+        return  # the whole is judged once more, or its rollback is
     _count(rows, outcome.plan_id, f"rollbacks_{verdict}" if outcome.phase == "rollback" else verdict)
 
 

@@ -321,7 +321,8 @@ def _succeeded(p: effector.StepSucceeded) -> str:
 
 def _checked(p: verifier.OutcomeVerified | verifier.OutcomeRejected | verifier.OutcomeInconclusive) -> str:
     checks = "; ".join(f"{check.name} {check.verdict}" for check in p.outcome.checks)
-    return f"{p.outcome.phase}: {p.outcome.reason}" + (f" ({checks})" if checks else "")
+    judged = f"stage {p.outcome.step_id}" if p.outcome.step_id else p.outcome.phase
+    return f"{judged}: {p.outcome.reason}" + (f" ({checks})" if checks else "")
 
 
 def _previewed(p: effector.PreviewCompleted) -> str:

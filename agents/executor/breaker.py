@@ -4,6 +4,7 @@ Failures in a row trip it; once its time is over one probe is let through, which
 as long.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -97,10 +98,47 @@ def breaker_of(action: Action) -> str:
     return f"{action.driver}/{action.verb}/{action.target}"
 
 
-def told(name: str, before: Breaker, after: Breaker, reason: str) -> BreakerOpened | BreakerClosed | None:
-    """The event that says what changed between two states of a breaker, if anything did that people should know."""
-    if after.openings > before.openings:
-        return BreakerOpened(breaker=name, failures=after.failures, until_us=after.until_us, reason=reason)
-    if before.state is BreakerState.HALF_OPEN and after.state is BreakerState.CLOSED:
-        return BreakerClosed(breaker=name, reason=reason)
-    return None
+# -- all breakers of a partition, by name: one that has nothing to remember is not kept --------------------------------
+
+
+def lets_through(breakers: Mapping[str, Breaker], name: str, now_us: int) -> bool:
+    """Whether a request may be made there now."""
+    return breakers.get(name, Breaker()).lets_through(now_us)
+
+
+def note_request(breakers: dict[str, Breaker], name: str) -> None:
+    """Remembers that a request was let through."""
+    _keep(breakers, name, breakers.get(name, Breaker()).requested())
+
+
+def note_untried(breakers: dict[str, Breaker], name: str) -> None:
+    """Remembers that a request touched nothing."""
+    _keep(breakers, name, breakers.get(name, Breaker()).untried())
+
+
+def note_success(breakers: dict[str, Breaker], name: str, reason: str) -> BreakerClosed | None:
+    """Remembers a success, and tells people when it closed the breaker."""
+    before = breakers.get(name, Breaker())
+    after = before.succeeded()
+    _keep(breakers, name, after)
+    closed = before.state is BreakerState.HALF_OPEN and after.state is BreakerState.CLOSED
+    return BreakerClosed(breaker=name, reason=reason) if closed else None
+
+
+def note_failure(
+    breakers: dict[str, Breaker], name: str, now_us: int, reason: str, *, trips: bool = False
+) -> BreakerOpened | None:
+    """Remembers a failure, and tells people when it opened the breaker. `trips` opens it whatever the count."""
+    before = breakers.get(name, Breaker())
+    after = before.failed(now_us, trips=trips)
+    _keep(breakers, name, after)
+    if after.openings <= before.openings:
+        return None
+    return BreakerOpened(breaker=name, failures=after.failures, until_us=after.until_us, reason=reason)
+
+
+def _keep(breakers: dict[str, Breaker], name: str, breaker: Breaker) -> None:
+    if breaker == Breaker():
+        breakers.pop(name, None)
+    else:
+        breakers[name] = breaker

@@ -1,8 +1,9 @@
 """The executor: turns an authorised plan into steps, one at a time, and undoes them when it must.
 
 It promises: one execution for each decision; no forward step without a signed, unexpired, unrevoked authorisation of
-exactly the plan that was proposed; none while the domain is halted or the target's breaker is open; none after a
-rollback began. A rollback is always possible. What cannot be undone, or is not known, is handed to a person.
+exactly the plan that was proposed; none while the domain is halted or the target's breaker is open, or beyond what the
+domain allows at a time; none past a gate whose stage was not verified; none after a rollback began. A rollback is
+always possible. What cannot be undone, or is not known, is handed to a person.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,17 +12,18 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
-from autopilot.agents.executor.breaker import breaker_of
+from autopilot.agents.executor.breaker import breaker_of, lets_through
 from autopilot.agents.executor.saga import Saga
 from autopilot.agents.executor.states import (
     Execution,
     ExecutionState,
     ExecutorState,
     KnownPlan,
+    Limits,
     execution_of,
 )
 from autopilot.policies.obligations import APPROVAL, NOTIFY
-from autopilot.schemas.configuration import Role
+from autopilot.schemas.configuration import Configuration, Role
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
 from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
@@ -37,6 +39,8 @@ PLAN_KEPT_US = 3_600_000_000
 """How long a plan that was never executed is remembered after it expired."""
 ENDED_KEPT_US = 86_400_000_000
 """How long an execution whose outcome never came is remembered after it ended."""
+
+_VERDICTS = {OutcomeVerified: "verified", OutcomeRejected: "rejected", OutcomeInconclusive: "inconclusive"}
 
 Handler = Callable[[ExecutorState, Recorded[Any]], Sequence[Output]]
 StepResult = StepStarted | StepSucceeded | StepFailed | StepIndeterminate
@@ -55,7 +59,8 @@ class Executor(FoldingAgent[ExecutorState]):
 
     def handle(self, state: ExecutorState, recorded: Recorded[Any]) -> tuple[ExecutorState, Sequence[Output]]:
         """See `Agent.handle`."""
-        return state, self._handlers[type(recorded.payload)](state, recorded)
+        outputs = self._handlers[type(recorded.payload)](state, recorded)
+        return state, [*outputs, *_each_in_turn(state, _now_us(state, recorded))]
 
     # -- time, roles, halts ------------------------------------------------------------------------------------------
 
@@ -69,6 +74,13 @@ class Executor(FoldingAgent[ExecutorState]):
     @staticmethod
     def _activated(state: ExecutorState, recorded: Recorded[ConfigurationActivated]) -> Sequence[Output]:
         state.authority.activate(recorded.payload)
+        if any(doc.kind == "Fleet" for doc in recorded.payload.documents):
+            fleets = Configuration().with_activated(recorded.payload.documents).fleets()
+            allowed = {
+                d.name: Limits(d.max_concurrent_executions, d.max_steps_per_minute) for f in fleets for d in f.domains
+            }
+            state.limits = {name: limits for name, limits in allowed.items() if limits != Limits()}
+            state.begun_us = {name: times for name, times in state.begun_us.items() if name in state.limits}
         return []
 
     @staticmethod
@@ -185,9 +197,14 @@ class Executor(FoldingAgent[ExecutorState]):
     ) -> Sequence[Output]:
         outcome = recorded.payload.outcome
         execution = state.executions.get(outcome.execution_id)
-        if execution is None or outcome.phase != "remedy":
+        if execution is None or outcome.phase not in ("remedy", "stage"):
             return []
         saga = Saga(state, execution, _now_us(state, recorded))
+        if outcome.phase == "stage":
+            verdict = _VERDICTS[type(recorded.payload)]
+            if verdict == "verified":
+                return saga.stage_verified(outcome.step_id)
+            return saga.stage_not_verified(outcome.step_id, f"{verdict}: {outcome.reason}")
         if isinstance(recorded.payload, OutcomeRejected):
             return saga.rejected(f"the outcome was rejected: {outcome.reason}")
         return saga.accepted()
@@ -219,8 +236,14 @@ def _now_us(state: ExecutorState, recorded: Recorded[Any]) -> int:
 
 
 def _each_active(state: ExecutorState) -> list[Output]:
-    active = [execution for execution in state.executions.values() if execution.active]
-    return [output for execution in active for output in Saga(state, execution, state.now_us).time_passed()]
+    some = [execution for execution in state.executions.values() if execution.active or execution.is_queued]
+    return [output for execution in some for output in Saga(state, execution, state.now_us).time_passed()]
+
+
+def _each_in_turn(state: ExecutorState, now_us: int) -> list[Output]:
+    """Starts those whose turn has come, in the order in which they were authorised."""
+    queued = [execution for execution in state.executions.values() if execution.is_queued]
+    return [output for execution in queued for output in Saga(state, execution, now_us).start()]
 
 
 def _present(state: ExecutorState, recorded: Recorded[Any]) -> Saga | None:
@@ -251,7 +274,7 @@ def _obstacle(state: ExecutorState, authorization: PlanAuthorized, now_us: int) 
     if now_us > authorization.not_after_us:
         return "the authorisation's time is over"
     name = breaker_of(known.plan.steps[0].action)
-    if name in state.breakers and not state.breakers[name].lets_through(now_us):
+    if not lets_through(state.breakers, name, now_us):
         return f"the breaker `{name}` is open"
     return next(filter(None, (_unmet(o, authorization) for o in authorization.obligations)), "")
 

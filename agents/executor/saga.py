@@ -1,14 +1,29 @@
 """The course of one execution: what is asked for next, and what follows from each answer.
 
-Every function changes the execution in `state` and gives the events that say so. Forward steps are taken in order;
-compensations in reverse, and those neither a halt, a revocation nor an open breaker holds up: a rollback must be
-possible.
+Every function changes the execution in `state` and gives the events that say so. Forward steps are taken in order, and
+past a gate only once its stage was verified; compensations in reverse, and those neither a halt, a revocation, a limit
+nor an open breaker holds up: a rollback must be possible.
 """
 
 from dataclasses import replace
 from typing import Any
 
-from autopilot.agents.executor.breaker import Breaker, breaker_of, told
+from autopilot.agents.executor.bounds import (
+    COMPENSATION_WINDOW_US,
+    GATE_MARGIN_US,
+    GRACE_US,
+    RETRYABLE,
+    UNTOUCHED,
+    back_off_us,
+)
+from autopilot.agents.executor.breaker import (
+    breaker_of,
+    lets_through,
+    note_failure,
+    note_request,
+    note_success,
+    note_untried,
+)
 from autopilot.agents.executor.states import (
     COMPENSATION,
     EXECUTION,
@@ -32,24 +47,10 @@ from autopilot.schemas.events.executor import (
     ExecutionRolledBack,
     ExecutionStarted,
     RollbackStarted,
+    StageReached,
     StepRequested,
 )
-from autopilot.schemas.events.planner import Action, Step
-
-RETRYABLE = frozenset({FailureClass.TRANSIENT, FailureClass.TIMEOUT, FailureClass.CONFLICT})
-UNTOUCHED = frozenset({FailureClass.REFUSED, FailureClass.STALE})
-"""The target was not even tried: it says nothing about its health."""
-GRACE_US = 10_000_000
-"""How long past its timeout an answer is waited for."""
-FIRST_BACK_OFF_US = 1_000_000
-LONGEST_BACK_OFF_US = 30_000_000
-COMPENSATION_WINDOW_US = 900_000_000
-"""How long a compensation may wait for the effector to begin it: a quarter of an hour."""
-
-
-def back_off_us(failures: int) -> int:
-    """How long to wait after the `failures`-th failure: doubling from one second to half a minute."""
-    return min(FIRST_BACK_OFF_US << min(failures - 1, 10), LONGEST_BACK_OFF_US)
+from autopilot.schemas.events.planner import Action, StageGate, Step
 
 
 class Saga:
@@ -65,8 +66,15 @@ class Saga:
     # -- what happens to it ------------------------------------------------------------------------------------------
 
     def start(self) -> list[Draft]:
-        """Begins: the first step is asked for, unless the domain is halted."""
-        self._put(pending=tuple(step.step_id for step in self._known.plan.steps), due_us=self._now_us)
+        """Begins when it is its turn in the domain: the first step is asked for, unless the domain is halted."""
+        if not self._state.has_room(self._known.domain):
+            self._put()
+            return []
+        self._put(
+            state=EXECUTION.after(self.execution.state, ExecutionTrigger.START),
+            pending=tuple(step.step_id for step in self._known.plan.steps),
+            due_us=self._now_us,
+        )
         execution = self.execution
         self._say(
             ExecutionStarted(
@@ -91,14 +99,33 @@ class Saga:
         if not STEP.accepts(self.execution.step, StepTrigger.SUCCEEDED):
             return []
         step = self._step()
-        name, breaker = self._breaker()
-        self._set_breaker(name, breaker, breaker.succeeded(), f"step `{step.step_id}` succeeded")
-        self._move(StepTrigger.SUCCEEDED)
+        closed = note_success(self._state.breakers, self._breaker(), f"step `{step.step_id}` succeeded")
+        if closed:
+            self._say(closed)
         if self.execution.state is ExecutionState.UNDOING:
+            self._move(StepTrigger.SUCCEEDED)
             self._next(step, settle_us=0)
+            return self._said
+        self._put(touched=(*self.execution.touched, step.step_id))
+        if step.gate is not None and not self.execution.reason:
+            self._reach_stage(step, step.gate)
         else:
-            self._put(touched=(*self.execution.touched, step.step_id))
+            self._move(StepTrigger.SUCCEEDED)
             self._next(step, settle_us=step.settle_ms * 1000)
+        return self._said
+
+    def stage_verified(self, step_id: str) -> list[Draft]:
+        """The stage is passed: the next step is taken. A verdict on another stage than the present one says nothing."""
+        if self.execution.awaits_verdict_on(step_id):
+            step = self._step()
+            self._move(StepTrigger.STAGE_VERIFIED)
+            self._next(step, settle_us=step.settle_ms * 1000)
+        return self._said
+
+    def stage_not_verified(self, step_id: str, reason: str) -> list[Draft]:
+        """The stage is rejected, or nobody can say: what was done is undone; a person looks when nothing can be."""
+        if self.execution.awaits_verdict_on(step_id):
+            self._leave_stage(reason)
         return self._said
 
     def failed(self, failure: FailureClass, reason: str) -> list[Draft]:
@@ -107,7 +134,7 @@ class Saga:
         if not STEP.accepts(execution.step, StepTrigger.FAILED):
             return []
         if failure is FailureClass.REFUSED and execution.held and STEP.accepts(execution.step, StepTrigger.HELD):
-            self._probe_untried()
+            note_untried(self._state.breakers, self._breaker())
             self._move(StepTrigger.HELD, due_us=self._now_us)
             self._proceed()
             return self._said
@@ -140,9 +167,14 @@ class Saga:
 
     def unwanted(self, reason: str) -> list[Draft]:
         """It is to go no further: at once, or when the attempt that is under way has ended."""
-        if self.execution.state is ExecutionState.RUNNING and not self.execution.reason:
+        if self.execution.state is ExecutionState.QUEUED:
+            self._give_up(reason, needs_person=False)
+        elif self.execution.state is ExecutionState.RUNNING and not self.execution.reason:
             self._put(reason=reason)
-            self._proceed()
+            if self.execution.step is StepState.GATED:
+                self._leave_stage(reason)
+            else:
+                self._proceed()
         return self._said
 
     def rejected(self, reason: str) -> list[Draft]:
@@ -161,11 +193,16 @@ class Saga:
     def time_passed(self) -> list[Draft]:
         """Asks for what is due, and takes an answer that is overdue for a timeout."""
         execution = self.execution
+        if execution.state is ExecutionState.QUEUED and self._now_us > execution.not_after_us:
+            self._give_up("the authorisation's time was over before its turn in the domain came", needs_person=False)
+            return self._said
         if not execution.active:
             return []
         if execution.step is StepState.WAITING:
             self._proceed()
             return self._said
+        if self._now_us > execution.deadline_us and execution.step is StepState.GATED:
+            return self.stage_not_verified(self._step().step_id, "no verdict in time")
         if self._now_us > execution.deadline_us:
             return self.failed(FailureClass.TIMEOUT, f"no answer to attempt {execution.attempt} in time")
         return []
@@ -184,23 +221,28 @@ class Saga:
         obstacle = execution.reason or self._obstacle()
         if obstacle:
             self._turn_back(obstacle)
-        elif self._now_us >= execution.due_us and not self._state.authority.halted(self._known.domain):
+        elif self._now_us >= execution.due_us and self._is_free():
+            self._state.stepped(self._known.domain, self._now_us)
             self._request(execution.not_after_us)
+
+    def _is_free(self) -> bool:
+        """Whether the domain lets a forward step begin now: it is not halted, and its rate allows one more."""
+        domain = self._known.domain
+        return not self._state.authority.halted(domain) and self._state.may_step(domain, self._now_us)
 
     def _obstacle(self) -> str:
         """Why no further forward step may be asked for; empty when one may."""
         if self._now_us > self.execution.not_after_us:
             return "the authorisation's time is over"
-        name, breaker = self._breaker()
-        if self._now_us >= self.execution.due_us and not breaker.lets_through(self._now_us):
+        name = self._breaker()
+        if self._now_us >= self.execution.due_us and not lets_through(self._state.breakers, name, self._now_us):
             return f"the breaker `{name}` is open"
         return ""
 
     def _request(self, not_after_us: int) -> None:
         execution, step = self.execution, self._step()
-        name, breaker = self._breaker()
         if execution.phase != COMPENSATION:
-            self._state.breakers[name] = breaker.requested()
+            note_request(self._state.breakers, self._breaker())
         self._move(StepTrigger.REQUEST, attempt=execution.attempt + 1, held=False, deadline_us=self._deadline_us(step))
         self._say(
             StepRequested(
@@ -237,6 +279,20 @@ class Saga:
             self._end(ExecutionTrigger.STEPS_DONE)
             self._say(ExecutionCompleted(**self._names()))
 
+    # -- stages ------------------------------------------------------------------------------------------------------
+
+    def _reach_stage(self, step: Step, gate: StageGate) -> None:
+        deadline_us = self._now_us + gate.deadline_ms * 1000 + GATE_MARGIN_US
+        self._move(StepTrigger.STAGE_REACHED, deadline_us=deadline_us)
+        self._say(StageReached(**self._names(), step_id=step.step_id))
+
+    def _leave_stage(self, reason: str) -> None:
+        """Turns back from the present stage."""
+        unwanted = bool(self.execution.reason)
+        why = reason if unwanted else f"stage `{self._step().step_id}` was not verified: {reason}"
+        self._move(StepTrigger.STAGE_NOT_VERIFIED)
+        self._turn_back(why, needs_person_when_nothing_to_undo=not unwanted)
+
     # -- turning back ------------------------------------------------------------------------------------------------
 
     def _failed_for_good(self, failure: FailureClass, reason: str) -> None:
@@ -257,7 +313,7 @@ class Saga:
         touched = [self._known.step(step_id) for step_id in self.execution.touched]
         undo = tuple(step.step_id for step in reversed(touched) if step.compensation is not None)
         if not undo:
-            needs_person = needs_person_when_nothing_to_undo or self._leaves_something()
+            needs_person = needs_person_when_nothing_to_undo or self.execution.leaves_something(self._known)
             self._give_up(reason, needs_person=needs_person, failure=failure)
             return
         self._put(
@@ -274,56 +330,33 @@ class Saga:
         self._proceed()
 
     def _all_undone(self) -> None:
-        if self._leaves_something():
+        if self.execution.leaves_something(self._known):
             left = ", ".join(f"`{step_id}`" for step_id in self.execution.touched)
             self._give_up(f"{self.execution.reason}; nothing undoes {left}", needs_person=True)
             return
         self._end(ExecutionTrigger.ALL_UNDONE)
         self._say(ExecutionRolledBack(**self._names(), reason=self.execution.reason))
 
-    def _leaves_something(self) -> bool:
-        """Whether a touched step stays as it is although it should not: nothing undoes it."""
-        left = [step_id for step_id in self.execution.touched if self._known.step(step_id).compensation is None]
-        if not left:
-            return False
-        cut_short = self.execution.partial and left[-1] == self.execution.touched[-1]
-        return cut_short or not self._known.plan.reversible
-
     def _give_up(self, reason: str, *, needs_person: bool, failure: FailureClass | None = None) -> None:
+        names = self._names()
+        if self.execution.state is ExecutionState.QUEUED:
+            names["execution_id"] = ""  # it never started
         self._end(ExecutionTrigger.GIVE_UP)
         ended_by = failure.value if failure else ""
-        self._say(ExecutionFailed(**self._names(), reason=reason, needs_person=needs_person, failure=ended_by))
+        self._say(ExecutionFailed(**names, reason=reason, needs_person=needs_person, failure=ended_by))
 
     # -- breakers ----------------------------------------------------------------------------------------------------
 
-    def _breaker(self) -> tuple[str, Breaker]:
-        name = breaker_of(self._action())
-        return name, self._state.breakers.get(name, Breaker())
+    def _breaker(self) -> str:
+        return breaker_of(self._action())
 
     def _count_failure(self, failure: FailureClass, reason: str, *, final: bool) -> list[Draft]:
-        if failure in UNTOUCHED and not (final and self.execution.phase == COMPENSATION):
-            self._probe_untried()
+        undoing_failed = final and self.execution.phase == COMPENSATION
+        if failure in UNTOUCHED and not undoing_failed:
+            note_untried(self._state.breakers, self._breaker())
             return []
-        name, breaker = self._breaker()
-        trips = final and self.execution.phase == COMPENSATION
-        after = breaker.failed(self._now_us, trips=trips)
-        self._state.breakers[name] = after
-        event = told(name, breaker, after, reason)
+        event = note_failure(self._state.breakers, self._breaker(), self._now_us, reason, trips=undoing_failed)
         return [self._draft(event)] if event else []
-
-    def _probe_untried(self) -> None:
-        name, breaker = self._breaker()
-        if name in self._state.breakers:
-            self._state.breakers[name] = breaker.untried()
-
-    def _set_breaker(self, name: str, before: Breaker, after: Breaker, reason: str) -> None:
-        if after == Breaker():
-            self._state.breakers.pop(name, None)
-        else:
-            self._state.breakers[name] = after
-        event = told(name, before, after, reason)
-        if event:
-            self._say(event)
 
     # -- small things ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from autopilot.schemas.identity import derived_id
 class ExecutionState(StrEnum):
     """Where an execution stands."""
 
+    QUEUED = "queued"
+    """It waits for its turn in the domain."""
     RUNNING = "running"
     COMPLETED = "completed"
     """Every step is done; the verdict is awaited."""
@@ -30,6 +32,7 @@ class ExecutionState(StrEnum):
 class ExecutionTrigger(StrEnum):
     """What moves an execution."""
 
+    START = "start"
     STEPS_DONE = "steps_done"
     UNDO = "undo"
     GIVE_UP = "give_up"
@@ -39,8 +42,10 @@ class ExecutionTrigger(StrEnum):
 
 EXECUTION = Lifecycle[ExecutionState, ExecutionTrigger](
     "execution",
-    ExecutionState.RUNNING,
+    ExecutionState.QUEUED,
     {
+        (ExecutionState.QUEUED, ExecutionTrigger.START): ExecutionState.RUNNING,
+        (ExecutionState.QUEUED, ExecutionTrigger.GIVE_UP): ExecutionState.FAILED,
         (ExecutionState.RUNNING, ExecutionTrigger.STEPS_DONE): ExecutionState.COMPLETED,
         (ExecutionState.RUNNING, ExecutionTrigger.UNDO): ExecutionState.UNDOING,
         (ExecutionState.RUNNING, ExecutionTrigger.GIVE_UP): ExecutionState.FAILED,
@@ -60,6 +65,8 @@ class StepState(StrEnum):
     """For its time: settling, back-off, or the end of a halt."""
     REQUESTED = "requested"
     STARTED = "started"
+    GATED = "gated"
+    """Done; the verdict on its stage is awaited."""
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -71,6 +78,10 @@ class StepTrigger(StrEnum):
     REQUEST = "request"
     STARTED = "started"
     SUCCEEDED = "succeeded"
+    STAGE_REACHED = "stage_reached"
+    """It succeeded, and has a gate."""
+    STAGE_VERIFIED = "stage_verified"
+    STAGE_NOT_VERIFIED = "stage_not_verified"
     RETRY = "retry"
     HELD = "held"
     FAILED = "failed"
@@ -91,9 +102,14 @@ STEP = Lifecycle[StepState, StepTrigger](
         **{(state, StepTrigger.FAILED): StepState.FAILED for state in _ASKED},
         # a result may be late: that of an earlier attempt while the next one waits or is asked for
         **{(state, StepTrigger.SUCCEEDED): StepState.DONE for state in _OPEN},
+        **{(state, StepTrigger.STAGE_REACHED): StepState.GATED for state in _OPEN},
         **{(state, StepTrigger.INDETERMINATE): StepState.UNKNOWN for state in _OPEN},
+        (StepState.GATED, StepTrigger.STAGE_VERIFIED): StepState.DONE,
+        (StepState.GATED, StepTrigger.STAGE_NOT_VERIFIED): StepState.FAILED,
     },
 )
+
+MINUTE_US = 60_000_000
 
 FORWARD = "forward"
 COMPENSATION = "compensation"
@@ -149,10 +165,34 @@ class Execution:
         """`compensation` while it is being undone, `forward` otherwise."""
         return COMPENSATION if self.state is ExecutionState.UNDOING else FORWARD
 
+    def awaits_verdict_on(self, step_id: str) -> bool:
+        """Whether the stage that this step reached is the one whose verdict is awaited."""
+        return self.state is ExecutionState.RUNNING and self.step is StepState.GATED and self.pending[0] == step_id
+
+    def leaves_something(self, known: KnownPlan) -> bool:
+        """Whether a touched step stays as it is although it should not: nothing undoes it."""
+        left = [step_id for step_id in self.touched if known.step(step_id).compensation is None]
+        if not left:
+            return False
+        return (self.partial and left[-1] == self.touched[-1]) or not known.plan.reversible
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether its turn in the domain has not come yet."""
+        return self.state is ExecutionState.QUEUED
+
     @property
     def active(self) -> bool:
         """Whether steps may still be asked for or answered."""
         return self.state in (ExecutionState.RUNNING, ExecutionState.UNDOING)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a domain allows at a time; 0 is no limit."""
+
+    executions: int = 0
+    steps_per_minute: int = 0
 
 
 @dataclass
@@ -166,6 +206,29 @@ class ExecutorState:
     """Revoked decisions, and when."""
     executions: dict[str, Execution] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
+    limits: dict[str, Limits] = field(default_factory=dict)
+    """By domain, of those that have any."""
+    begun_us: dict[str, list[int]] = field(default_factory=dict)
+    """By domain with a limit on steps: when forward steps were asked for in the last minute."""
+
+    def has_room(self, domain: str) -> bool:
+        """Whether one more execution may run in the domain."""
+        most = self.limits.get(domain, Limits()).executions
+        return (
+            not most
+            or sum(e.active and self.plans[e.plan_id].domain == domain for e in self.executions.values()) < most
+        )
+
+    def may_step(self, domain: str, now_us: int) -> bool:
+        """Whether the domain's rate allows one more forward step."""
+        most = self.limits.get(domain, Limits()).steps_per_minute
+        return not most or sum(at > now_us - MINUTE_US for at in self.begun_us.get(domain, ())) < most
+
+    def stepped(self, domain: str, now_us: int) -> None:
+        """Counts a forward step against the domain's rate, if it has one."""
+        if self.limits.get(domain, Limits()).steps_per_minute:
+            lately = [at for at in self.begun_us.get(domain, ()) if at > now_us - MINUTE_US]
+            self.begun_us[domain] = [*lately, now_us]
 
 
 def execution_of(decision_id: str) -> str:
@@ -179,5 +242,5 @@ def idempotency_key(execution_id: str, step_id: str, phase: str) -> str:
 
 
 def action_of(step: Step, phase: str) -> Action | None:
-    """What is done for a step in a phase; None when nothing undoes it."""
+    """What is done for a step in a phase, as the plan says it; None when nothing undoes it."""
     return step.compensation if phase == COMPENSATION else step.action

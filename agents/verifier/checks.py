@@ -1,18 +1,20 @@
 """From samples to a verdict: which checks there are, and what they come to together.
 
 A remedy helped when every SLO of its plan is within its objective, none got worse and no guard did. A rollback restored
-what was there when no SLO and no guard is worse than before the execution. One clear failure rejects; anything that is
-missing, too little or measured under poor telemetry makes the verdict wait, and in the end inconclusive: what was not
-seen never counts as success.
+what was there when no SLO and no guard is worse than before the execution. A stage may be left when none is worse than
+before, or than the control where a canary is compared with one. One clear failure rejects; anything that is missing,
+too little or measured under poor telemetry makes the verdict wait, and in the end inconclusive: what was not seen never
+counts as success.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from autopilot.agents.verification.classifier import mean
-from autopilot.agents.verifier import judgement
+from autopilot.agents.verifier import groups, judgement
 from autopilot.agents.verifier.judgement import Finding, Share
-from autopilot.agents.verifier.watch import Column, Watch, WatchState
+from autopilot.agents.verifier.measuring import SLICES
+from autopilot.agents.verifier.watch import CANARY, CONTROL, Column, Watch, WatchState
 from autopilot.schemas.events.verifier import Check, CheckVerdict
 
 MIN_QUALITY_BP = 7_000
@@ -21,6 +23,7 @@ MIN_QUALITY_BP = 7_000
 RECOVERED = "within its objective"
 IMPROVED = "better than before"
 NOT_WORSE = "not worse than before"
+NOT_WORSE_THAN_CONTROL = "of the canary not worse than of the control"
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,14 @@ def judge(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Verdict:
 
 
 def _judge(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Iterator[Judged]:
+    if watch.window.groups:
+        yield from _judge_groups(watch, objectives_bp, z)
+        return
     before = watch.before or {}
-    for slo in watch.plan.slo_names:
+    for slo in watch.window.slo_names:
         name = f"slo:{slo}"
         yield from _judge_slo(name, before.get(name), watch, objectives_bp.get(slo), z)
-    for guard in watch.plan.guards:
+    for guard in watch.window.guards:
         name = f"metric:{guard.metric}"
         was, is_now = before.get(name, Column()).values, watch.after.get(name, Column()).values
         finding = judgement.guard(is_now, was, z, guard.direction)
@@ -89,16 +95,42 @@ def _judge_slo(name: str, before: Column | None, watch: Watch, objective_bp: int
         yield _judged(name, RECOVERED, unknown, means, None, samples, shift)
         return
     allowed = (10_000 - objective_bp) / 10_000
-    for asked, finding in _questions(watch.state, is_now, was, allowed, z):
+    for asked, finding in _questions(watch, is_now, was, allowed, z):
         threshold = None if asked == IMPROVED else allowed
         yield _judged(name, asked, finding, means, threshold, samples, shift)
 
 
-def _questions(
-    state: WatchState, after: Share, before: Share, allowed: float, z: float
-) -> Iterator[tuple[str, Finding]]:
-    if state is WatchState.MEASURING_ROLLBACK:
+def _judge_groups(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Iterator[Judged]:
+    for slo in watch.window.slo_names:
+        control, canary = _groups_of(watch, f"slo:{slo}")
+        was, is_now = (judgement.share_of(one.values, one.weights).value for one in (control, canary))
+        shift = None if was is None or is_now is None else is_now - was
+        objective_bp = objectives_bp.get(slo)
+        allowed = None if objective_bp is None else (10_000 - objective_bp) / 10_000
+        finding = Finding(CheckVerdict.NO_DATA, 0.0, "no such objective is in force")
+        if allowed is not None:
+            finding = groups.shares(control, canary, allowed, z)
+        samples = len(control.values), len(canary.values)
+        yield _judged(f"slo:{slo}", NOT_WORSE_THAN_CONTROL, finding, (was, is_now), allowed, samples, shift)
+    for guard in watch.window.guards:
+        control, canary = _groups_of(watch, f"metric:{guard.metric}")
+        finding = groups.levels(control, canary, guard.direction)
+        means = tuple(mean(one.values) if one.values else None for one in (control, canary))
+        samples, shift = (len(control.values), len(canary.values)), judgement.shift(canary.values, control.values)
+        name = f"metric:{guard.metric}"
+        yield _judged(name, NOT_WORSE_THAN_CONTROL, finding, (means[0], means[1]), None, samples, shift)
+
+
+def _groups_of(watch: Watch, name: str) -> tuple[Column, Column]:
+    """What was measured of the control and of the canary; nothing of a group that the gate does not name."""
+    return watch.after.get(f"{name}@{CONTROL}", Column()), watch.after.get(f"{name}@{CANARY}", Column())
+
+
+def _questions(watch: Watch, after: Share, before: Share, allowed: float, z: float) -> Iterator[tuple[str, Finding]]:
+    if watch.state is WatchState.MEASURING_ROLLBACK:
         yield NOT_WORSE, judgement.not_worse(after, before, allowed, z)
+    elif watch.state is WatchState.MEASURING_STAGE:
+        yield NOT_WORSE, judgement.passable(after, before, allowed, z, seen_whole=watch.look >= SLICES)
     else:
         yield RECOVERED, judgement.recovery(after, before, allowed, z)
         yield IMPROVED, judgement.improvement(after, before, z)
@@ -140,7 +172,7 @@ def _fails(one: Judged, judged: list[Judged]) -> bool:
 
 def _obstacle(watch: Watch, judged: list[Judged]) -> str:
     """Why nothing can be concluded yet; empty when everything passed."""
-    if not watch.plan.slo_names:
+    if not watch.window.slo_names:
         return "the plan names no SLO to judge it by"
     if watch.quality_bp < MIN_QUALITY_BP:
         return f"telemetry quality is {watch.quality_bp} bp, below {MIN_QUALITY_BP} bp"

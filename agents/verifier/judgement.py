@@ -160,6 +160,23 @@ def not_worse(after: Share, before: Share, allowed: float, z: float) -> Finding:
     return Finding(CheckVerdict.PASS, max(-difference, -margin, 0.0), _shares_seen(after, before))
 
 
+def passable(after: Share, before: Share, allowed: float, z: float, *, seen_whole: bool) -> Finding:
+    """Whether a stage may be left: its share is not above the one before, or it is within what the objective allows.
+
+    Unlike a rollback, which is there already, the next stage is still to come: so it takes a share that is clearly
+    allowed or clearly below the one before, or, once the whole window was seen, one that does not even look worse.
+    """
+    missing = _missing_shares(after, before)
+    if missing:
+        return missing
+    difference, margin, seen = difference_z(after, before), _margin_z(after, allowed), _shares_seen(after, before)
+    if margin > 0 and difference >= z:
+        return Finding(CheckVerdict.FAIL, difference, seen)
+    if interval(after, z)[1] <= allowed or difference <= -z or (seen_whole and difference < SUSPECT_Z):
+        return Finding(CheckVerdict.PASS, max(-difference, -margin, 0.0), seen)
+    return Finding(CheckVerdict.UNCLEAR, max(difference, 0.0), f"{seen}: it could be worse")
+
+
 def guard(
     after: Sequence[float], before: Sequence[float], z: float, direction: Direction = Direction.INCREASE
 ) -> Finding:
@@ -213,6 +230,11 @@ def _missing_shares(after: Share, before: Share) -> Finding | None:
 
 def _shares_seen(after: Share, before: Share) -> str:
     return f"{_percent(after.value or 0.0)} bad after, {_percent(before.value or 0.0)} before"
+
+
+def percent(share: Share) -> str:
+    """A share with events, for people."""
+    return _percent(share.value or 0.0)
 
 
 def _percent(share: float) -> str:

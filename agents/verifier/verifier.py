@@ -1,14 +1,13 @@
 """The verifier: whether an execution, or its rollback, helped.
 
-It promises one verdict for each execution that was completed or rolled back, by its plan's deadline at the latest, and
-that what was not measured never counts as success. It asks for the window before when an execution starts and for the
-window after in slices, so that a clear case ends early. Each look spends a part of one error, so that looking again and
-again does not find what is not there.
+It promises one verdict for each execution that was completed or rolled back, by its plan's deadline at the latest, one
+for each stage that it reaches, by its gate's, and that what was not measured never counts as success. It asks for the
+window before when an execution starts and for the window after in slices, so that a clear case ends early. Each look
+spends a part of one error, so that looking again and again does not find what is not there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,7 +15,8 @@ from pydantic import TypeAdapter
 from autopilot.agents.agent import FoldingAgent
 from autopilot.agents.verifier.checks import Verdict, judge
 from autopilot.agents.verifier.judgement import z_at_look
-from autopilot.agents.verifier.watch import MEASURING, WATCH, Column, KnownPlan, Watch, WatchState, WatchTrigger
+from autopilot.agents.verifier.measuring import SLICES, columns, joined, known_plan, request_of, slice_us
+from autopilot.agents.verifier.watch import MEASURING, WATCH, KnownPlan, Watch, WatchState, WatchTrigger
 from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Output, Recorded
@@ -25,13 +25,14 @@ from autopilot.schemas.events.executor import (
     ExecutionFailed,
     ExecutionRolledBack,
     ExecutionStarted,
+    RollbackStarted,
+    StageReached,
 )
-from autopilot.schemas.events.observer import EvidenceRange, MeasurementTaken
+from autopilot.schemas.events.observer import MeasurementTaken
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
 from autopilot.schemas.events.policy import PlanDenied
 from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.events.telemetry import MeasurementRequested
 from autopilot.schemas.events.verifier import (
     CheckVerdict,
     Outcome,
@@ -41,11 +42,6 @@ from autopilot.schemas.events.verifier import (
 )
 from autopilot.schemas.identity import derived_id
 
-SLICES = 3
-"""Slices of the window after an execution; while it stays unclear, further ones are measured until the deadline."""
-BUCKETS = 30
-"""Buckets that the shorter of the two windows is divided into."""
-SHORTEST_BUCKET_MS, LONGEST_BUCKET_MS = 1_000, 60_000
 KEPT_US = 86_400_000_000
 """How long a plan is remembered after it expired, and an execution of which nothing more is heard: a day."""
 
@@ -55,6 +51,11 @@ EndedBy = OutcomeVerified | OutcomeRejected | OutcomeInconclusive
 _ENDINGS: dict[CheckVerdict, tuple[type[EndedBy], WatchTrigger]] = {
     CheckVerdict.PASS: (OutcomeVerified, WatchTrigger.OUTCOME_VERIFIED),
     CheckVerdict.FAIL: (OutcomeRejected, WatchTrigger.OUTCOME_REJECTED),
+}
+_PHASES = {
+    WatchState.MEASURING_STAGE: "stage",
+    WatchState.MEASURING: "remedy",
+    WatchState.MEASURING_ROLLBACK: "rollback",
 }
 _INCONCLUSIVE = (OutcomeInconclusive, WatchTrigger.OUTCOME_INCONCLUSIVE)
 
@@ -81,22 +82,7 @@ def _configured(state: VerifierState, recorded: Recorded[ConfigurationActivated]
 
 def _proposed(state: VerifierState, recorded: Recorded[PlanProposed]) -> Words:
     plan, envelope = recorded.payload, recorded.envelope
-    wanted = plan.verification
-    state.plans[plan.plan_id] = KnownPlan(
-        plan_id=plan.plan_id,
-        incident_id=plan.incident_id,
-        domain=envelope.domain,
-        service=envelope.service,
-        remedy=plan.remedy,
-        context=plan.basis.context,
-        slo_names=tuple(wanted.slo_names),
-        guard_metrics=tuple(wanted.guard_metrics),
-        before_ms=wanted.before_ms,
-        settle_ms=wanted.settle_ms,
-        after_ms=wanted.after_ms,
-        deadline_ms=wanted.deadline_ms,
-        expires_at_us=plan.expires_at_us,
-    )
+    state.plans[plan.plan_id] = known_plan(plan, envelope.domain, envelope.service)
     return []
 
 
@@ -120,9 +106,25 @@ def _started(state: VerifierState, recorded: Recorded[ExecutionStarted]) -> Word
     words = [word for watch in overtaken for word in _give_up(state, watch, "another execution began meanwhile")]
     at_us = recorded.envelope.occurred_at_us
     watch = state.watches[started.execution_id] = Watch(started.execution_id, plan, since_us=at_us)
-    before = _request(watch, "before", at_us - plan.before_ms * 1000, at_us)
+    before = request_of(watch, "before", at_us - plan.before_ms * 1000, at_us)
     state.awaited[before.measurement_id] = watch.execution_id
     return [*words, _draft(watch, before)]
+
+
+def _stage_reached(state: VerifierState, recorded: Recorded[StageReached]) -> Words:
+    """Measures the stage, if the plan has a gate there."""
+    watch = state.watches.get(recorded.payload.execution_id)
+    if watch is None or recorded.payload.step_id not in watch.plan.gates:
+        return []
+    return _measure(state, recorded, WatchTrigger.STAGE_REACHED, recorded.payload.step_id)
+
+
+def _turning_back(state: VerifierState, recorded: Recorded[RollbackStarted]) -> Words:
+    """A stage that is being left for another reason than a verdict needs none any more."""
+    watch = state.watches.get(recorded.payload.execution_id)
+    if watch is not None and WATCH.accepts(watch.state, WatchTrigger.ROLLBACK_STARTED):
+        _move(state, watch, WatchTrigger.ROLLBACK_STARTED, awaited="")
+    return []
 
 
 def _completed(state: VerifierState, recorded: Recorded[ExecutionCompleted]) -> Words:
@@ -149,14 +151,14 @@ def _measured(state: VerifierState, recorded: Recorded[MeasurementTaken]) -> Wor
     if watch is None:
         return []
     if taken.purpose == "before":
-        watch = replace(watch, before=_columns({}, taken))
-    else:
+        watch = replace(watch, before=columns({}, taken))
+    elif taken.measurement_id == watch.awaited:
         watch = replace(
             watch,
-            after=_columns(watch.after, taken),
+            after=columns(watch.after, taken),
             quality_bp=taken.quality.worst_bp,
             awaited="",
-            evidence=_joined(watch.evidence, taken.evidence),
+            evidence=joined(watch.evidence, taken.evidence),
         )
     state.watches[watch.execution_id] = watch
     ready = watch.state in MEASURING and watch.before is not None and watch.look > 0 and not watch.awaited
@@ -187,6 +189,8 @@ HANDLERS: dict[type[Payload], _Handler] = {
     PlanWithdrawn: _withdrawn,
     PlanDenied: _denied,
     ExecutionStarted: _started,
+    StageReached: _stage_reached,
+    RollbackStarted: _turning_back,
     ExecutionCompleted: _completed,
     ExecutionRolledBack: _rolled_back,
     ExecutionFailed: _failed,
@@ -216,24 +220,30 @@ class Verifier(FoldingAgent[VerifierState]):
 
 
 def _measure(
-    state: VerifierState, recorded: Recorded[ExecutionCompleted | ExecutionRolledBack], trigger: WatchTrigger
+    state: VerifierState,
+    recorded: Recorded[StageReached | ExecutionCompleted | ExecutionRolledBack],
+    trigger: WatchTrigger,
+    step_id: str = "",
 ) -> Words:
     """Asks for the first slice of the window after what was just done or undone."""
     watch = state.watches.get(recorded.payload.execution_id)
     if watch is None or not WATCH.accepts(watch.state, trigger):
         return []
     at_us = recorded.envelope.occurred_at_us
-    from_us = at_us + watch.plan.settle_ms * 1000
+    window = replace(watch, step_id=step_id).window
+    from_us = at_us + window.settle_ms * 1000
     watch = _move(
         state,
         watch,
         trigger,
+        since_us=at_us,
+        step_id=step_id,
         after={},
         quality_bp=0,
         look=0,
         from_us=from_us,
         until_us=from_us,
-        deadline_us=at_us + watch.plan.deadline_ms * 1000,
+        deadline_us=at_us + window.deadline_ms * 1000,
         evidence=(),
     )
     return _next_slice(state, watch)
@@ -241,47 +251,12 @@ def _measure(
 
 def _next_slice(state: VerifierState, watch: Watch) -> Words:
     """Asks for one more slice; its answer comes when the slice has passed."""
-    length_us = max(watch.plan.after_ms // SLICES, 1) * 1000
     watch = replace(watch, look=watch.look + 1)
-    request = _request(watch, "after", watch.until_us, watch.until_us + length_us)
+    purpose = "stage" if watch.step_id else "after"
+    request = request_of(watch, purpose, watch.until_us, watch.until_us + slice_us(watch))
     state.watches[watch.execution_id] = replace(watch, until_us=request.until_us, awaited=request.measurement_id)
     state.awaited[request.measurement_id] = watch.execution_id
     return [_draft(watch, request)]
-
-
-def _request(watch: Watch, purpose: str, from_us: int, until_us: int) -> MeasurementRequested:
-    plan = watch.plan
-    bucket_ms = min(max(min(plan.before_ms, plan.after_ms) // BUCKETS, SHORTEST_BUCKET_MS), LONGEST_BUCKET_MS)
-    return MeasurementRequested(
-        measurement_id=derived_id("msr", watch.execution_id, watch.state, purpose, str(watch.look)),
-        purpose=purpose,
-        slo_names=list(plan.slo_names),
-        guard_metrics=list(dict.fromkeys(guard.metric for guard in plan.guards)),
-        from_us=max(from_us, 0),
-        until_us=until_us,
-        bucket_ms=bucket_ms,
-    )
-
-
-def _columns(known: Mapping[str, Column], taken: MeasurementTaken) -> dict[str, Column]:
-    """The columns with the measurement's samples; what is no number is no sample."""
-    columns = dict(known)
-    for samples in taken.samples:
-        pairs = zip(samples.values, samples.weights, strict=False)
-        numbers = [(value, weight) for value, weight in pairs if isfinite(value) and isfinite(weight)]
-        columns[samples.name] = columns.get(samples.name, Column()).plus(numbers)
-    return columns
-
-
-def _joined(known: Sequence[EvidenceRange], more: Sequence[EvidenceRange]) -> tuple[EvidenceRange, ...]:
-    """One range for each partition, over all of its ranges."""
-    joined: dict[tuple[str, int], EvidenceRange] = {}
-    for one in (*known, *more):
-        other = joined.get((one.topic, one.partition), one)
-        first = min(one.first_offset, other.first_offset)
-        last = max(one.last_offset, other.last_offset)
-        joined[one.topic, one.partition] = one.model_copy(update={"first_offset": first, "last_offset": last})
-    return tuple(joined.values())
 
 
 # -- judging ---------------------------------------------------------------------------------------------------------
@@ -289,7 +264,7 @@ def _joined(known: Sequence[EvidenceRange], more: Sequence[EvidenceRange]) -> tu
 
 def _look(state: VerifierState, watch: Watch) -> Words:
     """Ends when what was measured so far decides; measures on, or gives up, when it does not."""
-    is_last = watch.until_us + max(watch.plan.after_ms // SLICES, 1) * 1000 > watch.deadline_us
+    is_last = watch.until_us + slice_us(watch) > watch.deadline_us
     verdict = _judged(state, watch, z_at_look(watch.look, SLICES, is_last=is_last))
     if is_last or verdict.verdict is not CheckVerdict.UNCLEAR:
         return _end(state, watch, verdict)
@@ -307,7 +282,7 @@ def _judged(state: VerifierState, watch: Watch, z: float) -> Verdict:
     service = watch.plan.service
     objectives = {
         slo: state.objectives_bp[key]
-        for slo in watch.plan.slo_names
+        for slo in watch.window.slo_names
         if (key := _slo_key(service, slo)) in state.objectives_bp
     }
     return judge(watch, objectives, z)
@@ -315,21 +290,21 @@ def _judged(state: VerifierState, watch: Watch, z: float) -> Verdict:
 
 def _end(state: VerifierState, watch: Watch, verdict: Verdict) -> Words:
     kind, trigger = _ENDINGS.get(verdict.verdict, _INCONCLUSIVE)
-    rollback = watch.state is WatchState.MEASURING_ROLLBACK
     outcome = Outcome(
-        outcome_id=derived_id("out", watch.execution_id, watch.state),
+        outcome_id=derived_id("out", watch.execution_id, watch.state, *filter(None, [watch.step_id])),
         execution_id=watch.execution_id,
         plan_id=watch.plan.plan_id,
         incident_id=watch.plan.incident_id,
         remedy=watch.plan.remedy,
         context=watch.plan.context,
-        phase="rollback" if rollback else "remedy",
+        phase=_PHASES[watch.state],
         checks=verdict.checks,
         confidence_bp=verdict.confidence_bp,
         reason=verdict.reason,
         measured_from_us=watch.from_us,
         measured_until_us=watch.until_us,
         evidence=list(watch.evidence),
+        step_id=watch.step_id,
     )
     _move(state, watch, trigger)
     return [_draft(watch, kind(outcome=outcome))]

@@ -7,17 +7,20 @@ from enum import StrEnum
 from autopilot.agents.lifecycle import Lifecycle
 from autopilot.agents.verification.comparison import Direction
 from autopilot.schemas.events.observer import EvidenceRange
+from autopilot.schemas.events.telemetry import Group
 
 
 class WatchState(StrEnum):
     """Where the verification of an execution stands."""
 
     EXECUTING = "executing"
-    """The window before it is being measured."""
+    """It is under way; the window before it is being measured."""
+    MEASURING_STAGE = "measuring_stage"
+    """It has reached a gate; the window after its last step is being measured."""
     MEASURING = "measuring"
     """It is done; the window after it is being measured."""
     REJECTED = "rejected"
-    """It did not help; its rollback is awaited."""
+    """It, or a stage of it, did not help or nobody can say: its rollback is awaited."""
     MEASURING_ROLLBACK = "measuring_rollback"
     """It is undone; the window after that is being measured."""
     ENDED = "ended"
@@ -26,6 +29,8 @@ class WatchState(StrEnum):
 class WatchTrigger(StrEnum):
     """What moves a watch: the executor's events and the verifier's own verdicts."""
 
+    STAGE_REACHED = "StageReached"
+    ROLLBACK_STARTED = "RollbackStarted"
     EXECUTION_COMPLETED = "ExecutionCompleted"
     EXECUTION_ROLLED_BACK = "ExecutionRolledBack"
     EXECUTION_FAILED = "ExecutionFailed"
@@ -39,10 +44,16 @@ WATCH: Lifecycle[WatchState, WatchTrigger] = Lifecycle(
     "verification",
     WatchState.EXECUTING,
     {
+        (WatchState.EXECUTING, WatchTrigger.STAGE_REACHED): WatchState.MEASURING_STAGE,
         (WatchState.EXECUTING, WatchTrigger.EXECUTION_COMPLETED): WatchState.MEASURING,
         (WatchState.EXECUTING, WatchTrigger.EXECUTION_ROLLED_BACK): WatchState.MEASURING_ROLLBACK,
         (WatchState.EXECUTING, WatchTrigger.EXECUTION_FAILED): WatchState.ENDED,
         (WatchState.EXECUTING, WatchTrigger.FORGOTTEN): WatchState.ENDED,
+        (WatchState.MEASURING_STAGE, WatchTrigger.OUTCOME_VERIFIED): WatchState.EXECUTING,
+        (WatchState.MEASURING_STAGE, WatchTrigger.OUTCOME_REJECTED): WatchState.REJECTED,
+        (WatchState.MEASURING_STAGE, WatchTrigger.OUTCOME_INCONCLUSIVE): WatchState.REJECTED,
+        (WatchState.MEASURING_STAGE, WatchTrigger.ROLLBACK_STARTED): WatchState.REJECTED,
+        (WatchState.MEASURING_STAGE, WatchTrigger.EXECUTION_FAILED): WatchState.ENDED,
         (WatchState.MEASURING, WatchTrigger.OUTCOME_VERIFIED): WatchState.ENDED,
         (WatchState.MEASURING, WatchTrigger.OUTCOME_REJECTED): WatchState.REJECTED,
         (WatchState.MEASURING, WatchTrigger.OUTCOME_INCONCLUSIVE): WatchState.ENDED,
@@ -56,8 +67,30 @@ WATCH: Lifecycle[WatchState, WatchTrigger] = Lifecycle(
 )
 """The lifecycle of a verification. An event that its state has no transition for changes nothing."""
 
-MEASURING = frozenset({WatchState.MEASURING, WatchState.MEASURING_ROLLBACK})
+MEASURING = frozenset({WatchState.MEASURING_STAGE, WatchState.MEASURING, WatchState.MEASURING_ROLLBACK})
 """States in which a verdict is sought."""
+
+
+CANARY, CONTROL = "canary", "control"
+"""The two groups of series that a gate may have compared."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is measured after a step or the whole, for how long, and by when a verdict is due."""
+
+    slo_names: tuple[str, ...]
+    guard_metrics: tuple[str, ...]
+    """As written; see `Guard.written`."""
+    settle_ms: int
+    after_ms: int
+    deadline_ms: int
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def guards(self) -> list["Guard"]:
+        """What must not get worse."""
+        return [Guard.written(text) for text in self.guard_metrics]
 
 
 @dataclass(frozen=True)
@@ -78,11 +111,13 @@ class KnownPlan:
     after_ms: int
     deadline_ms: int
     expires_at_us: int
+    gates: dict[str, Window] = field(default_factory=dict)
+    """By the step after which they stand."""
 
     @property
-    def guards(self) -> list["Guard"]:
-        """What must not get worse."""
-        return [Guard.written(text) for text in self.guard_metrics]
+    def whole(self) -> Window:
+        """What is measured after the whole."""
+        return Window(self.slo_names, self.guard_metrics, self.settle_ms, self.after_ms, self.deadline_ms)
 
 
 @dataclass(frozen=True)
@@ -103,15 +138,19 @@ class Guard:
 
 @dataclass(frozen=True)
 class Column:
-    """The samples of one indicator or metric: values, and the events or samples behind each."""
+    """The samples of one indicator or metric: values, and the events or samples behind each.
+
+    `starts_us` is when each bucket starts, kept where samples of two groups are to be paired.
+    """
 
     values: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    starts_us: tuple[int, ...] = ()
 
-    def plus(self, samples: Sequence[tuple[float, float]]) -> "Column":
+    def plus(self, samples: Sequence[tuple[float, float]], starts_us: Sequence[int] = ()) -> "Column":
         """The column with further samples, each a value and its weight."""
         values = (*self.values, *(value for value, _ in samples))
-        return Column(values, (*self.weights, *(weight for _, weight in samples)))
+        return Column(values, (*self.weights, *(weight for _, weight in samples)), (*self.starts_us, *starts_us))
 
 
 @dataclass(frozen=True)
@@ -134,3 +173,10 @@ class Watch:
     until_us: int = 0
     deadline_us: int = 0
     evidence: tuple[EvidenceRange, ...] = ()
+    step_id: str = ""
+    """The step whose stage is measured; empty for the whole."""
+
+    @property
+    def window(self) -> Window:
+        """What is being measured."""
+        return self.plan.gates[self.step_id] if self.step_id else self.plan.whole

@@ -253,6 +253,8 @@ _VERDICTS: Mapping[type[Payload], str] = {
 
 def _judged(courses: Courses, payload: Any, _at_ms: int) -> Told:
     outcome = payload.outcome
+    if outcome.phase == "stage":
+        return Told()  # the whole is judged once more, or its rollback is
     note = courses.get(outcome.incident_id, NEW).plans.get(outcome.plan_id, PlanNote())
     counter = "rollbacks" if outcome.phase == "rollback" else _VERDICTS[type(payload)]
     return Told(counted=Counted(note.allowed_by, _figures(**{counter: 1})))

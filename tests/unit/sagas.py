@@ -21,6 +21,7 @@ from autopilot.schemas.events.planner import (
     ConfidenceBasis,
     PlanProposed,
     RiskClass,
+    StageGate,
     Step,
     Verification,
 )
@@ -47,7 +48,22 @@ def act(verb: str, target: str = "web", **parameters: str) -> Action:
     return Action(driver="fake", verb=verb, target=target, parameters=parameters)
 
 
-def step(number: int, *, undo: bool = True, attempts: int = 2, settle_ms: int = 0, verb: str = "set") -> Step:
+def gate(deadline_ms: int = 60_000) -> StageGate:
+    """Something must be seen before the next step is taken."""
+    return StageGate(
+        slo_names=[], guard_metrics=[], settle_ms=1_000, after_ms=9_000, deadline_ms=deadline_ms, groups=[]
+    )
+
+
+def step(
+    number: int,
+    *,
+    undo: bool = True,
+    attempts: int = 2,
+    settle_ms: int = 0,
+    verb: str = "set",
+    gate: StageGate | None = None,
+) -> Step:
     """Step `number` sets `n` of the target `t<number>`; its compensation sets it back."""
     return Step(
         step_id=f"s{number}",
@@ -56,6 +72,7 @@ def step(number: int, *, undo: bool = True, attempts: int = 2, settle_ms: int = 
         timeout_ms=5_000,
         max_attempts=attempts,
         settle_ms=settle_ms,
+        gate=gate,
     )
 
 
@@ -174,7 +191,7 @@ def unknown(step_id: str = "s1", phase: str = "forward", attempt: int = 1) -> St
     return StepIndeterminate(**names(step_id, phase, attempt), reason="blind")
 
 
-def outcome(phase: str = "remedy") -> Outcome:
+def outcome(phase: str = "remedy", step_id: str = "") -> Outcome:
     return Outcome(
         outcome_id="out-1",
         execution_id=EXECUTION,
@@ -189,6 +206,7 @@ def outcome(phase: str = "remedy") -> Outcome:
         measured_from_us=0,
         measured_until_us=0,
         evidence=[],
+        step_id=step_id,
     )
 
 

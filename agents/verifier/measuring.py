@@ -1,0 +1,94 @@
+"""What the verifier asks the observer for, and what it keeps of the answers."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+from autopilot.agents.verifier.watch import Column, KnownPlan, Watch, Window
+from autopilot.schemas.events.observer import EvidenceRange, MeasurementTaken
+from autopilot.schemas.events.planner import PlanProposed, StageGate
+from autopilot.schemas.events.telemetry import MeasurementRequested
+from autopilot.schemas.identity import derived_id
+
+SLICES = 3
+"""Slices of the window after an execution; while it stays unclear, further ones are measured until the deadline."""
+BUCKETS = 30
+"""Buckets that the shorter of the two windows is divided into."""
+SHORTEST_BUCKET_MS, LONGEST_BUCKET_MS = 1_000, 60_000
+
+
+def known_plan(plan: PlanProposed, domain: str, service: str) -> KnownPlan:
+    """What is kept of a plan for a service."""
+    wanted = plan.verification
+    return KnownPlan(
+        plan_id=plan.plan_id,
+        incident_id=plan.incident_id,
+        domain=domain,
+        service=service,
+        remedy=plan.remedy,
+        context=plan.basis.context,
+        slo_names=tuple(wanted.slo_names),
+        guard_metrics=tuple(wanted.guard_metrics),
+        before_ms=wanted.before_ms,
+        settle_ms=wanted.settle_ms,
+        after_ms=wanted.after_ms,
+        deadline_ms=wanted.deadline_ms,
+        expires_at_us=plan.expires_at_us,
+        gates={step.step_id: _window(step.gate, wanted.slo_names) for step in plan.steps if step.gate is not None},
+    )
+
+
+def _window(gate: StageGate, slo_names: Sequence[str]) -> Window:
+    return Window(
+        slo_names=tuple(gate.slo_names or slo_names),
+        guard_metrics=tuple(gate.guard_metrics),
+        settle_ms=gate.settle_ms,
+        after_ms=gate.after_ms,
+        deadline_ms=gate.deadline_ms,
+        groups=tuple(gate.groups),
+    )
+
+
+def slice_us(watch: Watch) -> int:
+    """Length of a slice of the window that is measured."""
+    return max(watch.window.after_ms // SLICES, 1) * 1000
+
+
+def request_of(watch: Watch, purpose: str, from_us: int, until_us: int) -> MeasurementRequested:
+    """A request for samples of a stretch of time. The one before is for whatever any window compares with it."""
+    plan, window = watch.plan, watch.window
+    asked = [window] if purpose != "before" else [plan.whole, *plan.gates.values()]
+    bucket_ms = min(max(min(plan.before_ms, window.after_ms) // BUCKETS, SHORTEST_BUCKET_MS), LONGEST_BUCKET_MS)
+    stage = [watch.step_id] if watch.step_id else []
+    return MeasurementRequested(
+        measurement_id=derived_id("msr", watch.execution_id, watch.state, purpose, str(watch.look), *stage),
+        purpose=purpose,
+        slo_names=list(dict.fromkeys(slo for one in asked for slo in one.slo_names)),
+        guard_metrics=list(dict.fromkeys(guard.metric for one in asked for guard in one.guards)),
+        from_us=max(from_us, 0),
+        until_us=until_us,
+        bucket_ms=bucket_ms,
+        groups=list(window.groups) if stage else [],
+    )
+
+
+def columns(known: Mapping[str, Column], taken: MeasurementTaken) -> dict[str, Column]:
+    """The columns with the measurement's samples; what is no number is no sample."""
+    added = dict(known)
+    for samples in taken.samples:
+        rows = zip(samples.values, samples.weights, samples.bucket_starts_us, strict=False)
+        numbers = [(v, w, at) for v, w, at in rows if isfinite(v) and isfinite(w)]
+        starts_us = [at for _, _, at in numbers] if "@" in samples.name else []
+        pairs = [(value, weight) for value, weight, _ in numbers]
+        added[samples.name] = added.get(samples.name, Column()).plus(pairs, starts_us)
+    return added
+
+
+def joined(known: Sequence[EvidenceRange], more: Sequence[EvidenceRange]) -> tuple[EvidenceRange, ...]:
+    """One range for each partition, over all of its ranges."""
+    ranges: dict[tuple[str, int], EvidenceRange] = {}
+    for one in (*known, *more):
+        other = ranges.get((one.topic, one.partition), one)
+        first = min(one.first_offset, other.first_offset)
+        last = max(one.last_offset, other.last_offset)
+        ranges[one.topic, one.partition] = one.model_copy(update={"first_offset": first, "last_offset": last})
+    return tuple(ranges.values())

@@ -1,0 +1,232 @@
+"""Stages are judged one by one: against the time before, or a canary against its control."""
+
+from typing import Any
+
+import pytest
+from scenario import START_US, Scenario, given
+from verifier.measured import COMPLETED, FAILED, NAMES, ROLLED_BACK, STARTED, documents, plan, samples, taken
+
+from autopilot.agents.verifier import Verifier
+from autopilot.schemas.events.executor import RollbackStarted, StageReached
+from autopilot.schemas.events.observer import MeasurementTaken
+from autopilot.schemas.events.planner import PlanProposed, StageGate
+from autopilot.schemas.events.telemetry import Group, MeasurementRequested
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+
+REACHED = StageReached(**NAMES, step_id="1")
+GROUPS = [
+    Group(name="canary", attributes={"service.instance.id": "canary-*"}),
+    Group(name="control", attributes={"service.instance.id": "stable-*"}),
+]
+Buckets = list[tuple[float, float]]
+"""Values and weights, a bucket each second."""
+
+
+def staged(*, groups: list[Group] | None = None, steps: tuple[str, ...] = ("1", "2"), **changes: Any) -> PlanProposed:
+    wanted: dict[str, Any] = {
+        "slo_names": [],
+        "guard_metrics": ["memory", "queue"],
+        "settle_ms": 5_000,
+        "after_ms": 30_000,
+        "deadline_ms": 100_000,
+        "groups": groups or [],
+    }
+    gate = StageGate(**{**wanted, **changes})
+    whole = plan()
+    step = whole.steps[0]
+    return whole.model_copy(
+        update={"steps": [step.model_copy(update={"step_id": name, "gate": gate}) for name in steps]}
+    )
+
+
+def at_a_stage(of: PlanProposed, before: float = 0.0) -> Scenario:
+    """The first stage is reached, with the window before already measured."""
+    scenario = given(Verifier(), documents(), of, service="cart").when(STARTED)
+    answer = taken(scenario.only(MeasurementRequested), before, buckets=30)
+    queue = samples("metric:queue", [3.0] * 30)
+    return scenario.events(answer.model_copy(update={"samples": [*answer.samples, queue]})).when(REACHED)
+
+
+def answered(scenario: Scenario, bad: float, *, buckets: int = 10, queue: float = 3.0) -> MeasurementTaken:
+    answer = taken(scenario.only(MeasurementRequested), bad, buckets=buckets)
+    return answer.model_copy(update={"samples": [*answer.samples, samples("metric:queue", [queue] * buckets)]})
+
+
+def compared(scenario: Scenario, canary: Buckets | None, control: Buckets | None, **levels: float) -> MeasurementTaken:
+    """An answer whose groups have these buckets of the SLO, and a constant level of the guards."""
+    request = scenario.only(MeasurementRequested)
+    answer = taken(request, 0.0)
+    columns = []
+    for group, buckets in (("canary", canary), ("control", control)):
+        starts = [request.from_us + n * 1_000_000 for n in range(len(buckets or []))]
+        bad = samples(f"slo:cart-errors@{group}", [value for value, _ in buckets or []])
+        weights = [weight for _, weight in buckets or []]
+        columns.append(bad.model_copy(update={"weights": weights, "bucket_starts_us": starts}))
+        for metric in ("memory", "queue"):
+            level = levels.get(f"{metric}_{group}", 100.0)
+            column = samples(f"metric:{metric}@{group}", [level] * len(starts))
+            columns.append(column.model_copy(update={"bucket_starts_us": starts}))
+    return answer.model_copy(update={"samples": [*answer.samples, *columns]})
+
+
+# -- against the time before -------------------------------------------------------------------------------------------
+
+
+def test_whatever_a_gate_compares_is_measured_before_too() -> None:
+    scenario = given(Verifier(), documents(), staged(slo_names=["other"]), service="cart").when(STARTED)
+    asked = scenario.only(MeasurementRequested)
+    assert (asked.slo_names, asked.guard_metrics) == (["cart-errors", "other"], ["memory", "queue"])
+    assert (asked.purpose, asked.groups) == ("before", [])
+
+
+def test_a_stage_is_measured_by_its_own_window() -> None:
+    scenario = at_a_stage(staged()).then(MeasurementRequested)
+    asked = scenario.only(MeasurementRequested)
+    assert (asked.purpose, asked.slo_names, asked.guard_metrics) == ("stage", ["cart-errors"], ["memory", "queue"])
+    assert (asked.from_us, asked.until_us) == (START_US + 5_000_000, START_US + 15_000_000)
+
+
+def test_a_stage_within_its_objective_is_verified_and_so_is_the_next_and_the_whole() -> None:
+    scenario = at_a_stage(staged())
+    scenario.when(answered(scenario, 0.0, buckets=30)).then(OutcomeVerified)
+    first = scenario.only(OutcomeVerified).outcome
+    assert (first.phase, first.step_id, first.execution_id) == ("stage", "1", "exe")
+    scenario.when(REACHED.model_copy(update={"step_id": "2"}))
+    scenario.when(answered(scenario, 0.0, buckets=30)).then(OutcomeVerified)
+    second = scenario.only(OutcomeVerified).outcome
+    assert (second.step_id, second.outcome_id != first.outcome_id) == ("2", True)
+    scenario.when(COMPLETED)
+    scenario.when(taken(scenario.only(MeasurementRequested), 0.0, buckets=40)).then(OutcomeVerified)
+    whole = scenario.only(OutcomeVerified).outcome
+    assert (whole.phase, whole.step_id) == ("remedy", "")
+
+
+def test_a_stage_need_not_recover_what_was_bad_before_but_is_seen_whole() -> None:
+    scenario = at_a_stage(staged(), before=0.4)
+    for _ in range(2):
+        scenario.when(answered(scenario, 0.4)).then(MeasurementRequested)
+    scenario.when(answered(scenario, 0.4)).then(OutcomeVerified)
+
+
+def test_a_stage_that_is_worse_than_before_is_rejected_and_its_rollback_judged() -> None:
+    scenario = at_a_stage(staged())
+    scenario.when(answered(scenario, 0.2)).then(OutcomeRejected)
+    assert scenario.only(OutcomeRejected).outcome.phase == "stage"
+    scenario.when(RollbackStarted(**NAMES, reason="r", step_ids=["1"])).then_nothing()
+    scenario.when(ROLLED_BACK)
+    scenario.when(answered(scenario, 0.0)).then(OutcomeVerified)
+    outcome = scenario.only(OutcomeVerified).outcome
+    assert (outcome.phase, outcome.step_id) == ("rollback", "")
+
+
+def test_a_guard_that_got_worse_rejects_the_stage() -> None:
+    scenario = at_a_stage(staged())
+    scenario.when(answered(scenario, 0.0, buckets=30, queue=9.0)).then(OutcomeRejected)
+    assert "metric:queue not worse than before: fail" in scenario.only(OutcomeRejected).outcome.reason
+
+
+def test_a_stage_that_nobody_can_judge_is_inconclusive_by_its_deadline() -> None:
+    scenario = at_a_stage(staged()).after(seconds=99, step_seconds=1).then_nothing()
+    scenario.after(seconds=1).then(OutcomeInconclusive)
+    assert scenario.only(OutcomeInconclusive).outcome.phase == "stage"
+    scenario.when(ROLLED_BACK).then(MeasurementRequested)
+
+
+def test_a_stage_that_is_left_for_another_reason_gets_no_verdict() -> None:
+    scenario = at_a_stage(staged())
+    answer = answered(scenario, 0.9)
+    scenario.when(RollbackStarted(**NAMES, reason="r", step_ids=["1"]), answer).then_nothing()
+    scenario.after(seconds=200).then_nothing()
+    scenario.when(ROLLED_BACK).then(MeasurementRequested)
+
+
+def test_a_stage_without_a_gate_in_the_plan_or_of_an_unknown_execution_is_not_measured() -> None:
+    scenario = given(Verifier(), documents(), staged(), service="cart").events(STARTED)
+    scenario.when(REACHED.model_copy(update={"step_id": "9"})).then_nothing()
+    scenario.when(REACHED.model_copy(update={"execution_id": "other"})).then_nothing()
+
+
+def test_an_execution_that_fails_at_a_stage_is_forgotten() -> None:
+    scenario = at_a_stage(staged()).when(FAILED).then_nothing()
+    assert scenario.state.watches == scenario.state.awaited == {}
+
+
+# -- a canary against its control --------------------------------------------------------------------------------------
+
+
+def canary(**changes: Any) -> Scenario:
+    return at_a_stage(staged(groups=GROUPS, **changes))
+
+
+def test_a_canarys_gate_has_both_groups_measured() -> None:
+    assert canary().only(MeasurementRequested).groups == GROUPS
+
+
+def test_a_canary_like_its_control_is_verified() -> None:
+    scenario = canary()
+    scenario.when(compared(scenario, [(0.0, 50.0)] * 10, [(0.0, 950.0)] * 10)).then(OutcomeVerified)
+    outcome = scenario.only(OutcomeVerified).outcome
+    assert [check.name for check in outcome.checks] == [
+        "slo:cart-errors of the canary not worse than of the control",
+        "metric:memory of the canary not worse than of the control",
+        "metric:queue of the canary not worse than of the control",
+    ]
+    assert outcome.confidence_bp > 8_000
+
+
+def test_a_canary_that_fails_is_rejected_though_the_whole_hardly_shows_it() -> None:
+    scenario = canary()
+    scenario.when(compared(scenario, [(0.4, 5.0)] * 10, [(0.0, 95.0)] * 10)).then(OutcomeRejected)
+    (check, *_) = scenario.only(OutcomeRejected).outcome.checks
+    assert (check.before_mean, check.after_mean, check.effect_size) == (0.0, 0.4, 0.4)
+    assert check.confidence_bp is not None
+    assert check.confidence_bp > 9_500
+
+
+def test_a_canary_as_bad_as_its_control_is_not_to_blame() -> None:
+    scenario = canary()
+    both: Buckets = [(0.4, 100.0)] * 10
+    asked = 0
+    while not isinstance(scenario.drafts()[0].payload, OutcomeVerified):
+        scenario.when(compared(scenario, both, [(0.4, 1_000.0)] * 10))
+        asked += 1
+    assert asked <= 8
+
+
+def test_a_canary_whose_guard_is_worse_than_the_controls_is_rejected() -> None:
+    scenario = canary()
+    good: Buckets = [(0.0, 100.0)] * 10
+    scenario.when(compared(scenario, good, good, memory_canary=130.0)).then(OutcomeRejected)
+    assert "metric:memory of the canary" in scenario.only(OutcomeRejected).outcome.reason
+
+
+@pytest.mark.parametrize("level", [0.0, 105.0])
+def test_a_guard_that_is_hardly_off_or_at_rest_does_not_reject(level: float) -> None:
+    scenario = canary()
+    good: Buckets = [(0.0, 100.0)] * 10
+    control = 100.0 if level else 0.0
+    scenario.when(compared(scenario, good, good, memory_canary=level, memory_control=control)).then(OutcomeVerified)
+
+
+@pytest.mark.parametrize(
+    ("canary_buckets", "control_buckets", "why"),
+    [
+        (None, [(0.0, 100.0)] * 10, "no events of the canary"),
+        ([(0.0, 100.0)] * 10, None, "no events of the control"),
+        ([(0.0, 1.0)] * 10, [(0.0, 100.0)] * 10, "too few events"),
+        ([(1.0, 1.0)] * 10, [(0.0, 100.0)] * 10, "too few events"),
+    ],
+)
+def test_too_little_of_either_group_is_never_verified(
+    canary_buckets: Buckets | None, control_buckets: Buckets | None, why: str
+) -> None:
+    scenario = canary()
+    scenario.when(compared(scenario, canary_buckets, control_buckets)).then(MeasurementRequested)
+    scenario.after(seconds=100).then(OutcomeInconclusive)
+    assert why in scenario.only(OutcomeInconclusive).outcome.reason
+
+
+def test_a_gate_whose_groups_have_other_names_is_inconclusive() -> None:
+    scenario = at_a_stage(staged(groups=[Group(name="blue", attributes={})]))
+    scenario.when(answered(scenario, 0.0)).then(MeasurementRequested)
+    scenario.after(seconds=100).then(OutcomeInconclusive)
