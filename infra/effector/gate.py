@@ -48,7 +48,7 @@ from autopilot.schemas.events.executor import (
     StepRequested,
 )
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
-from autopilot.schemas.events.planner import IncidentClosed, PlanProposed
+from autopilot.schemas.events.planner import REVERT, IncidentClosed, PlanProposed, Step
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, PreviewRequested
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.plan_hash import plan_hash
@@ -194,7 +194,7 @@ class Gate(FoldingAgent[GateState]):
         if name in state.open:
             state.open[name] = replace(state.open[name], started=recorded.payload, began=_told(recorded))
             if recorded.payload.phase == FORWARD:
-                state.begun[step_of(recorded.payload)] = recorded.payload.incident_id
+                _begun(state, recorded.payload)
         return []
 
     @staticmethod
@@ -271,6 +271,8 @@ def _not_the_plans(state: GateState, decided: SignedDecision, request: StepReque
         return "the action is not the plan's"
     if request.idempotency_key != idempotency_key(request.execution_id, request.step_id, request.phase):
         return "the idempotency key is not the step's"
+    if request.action.verb == REVERT and not _reverts(request, step):
+        return "a revert undoes the step that it belongs to, and nothing else"
     target = f"{step.action.driver}/{step.action.target}"
     if target not in state.targets.get(decided.service, [target]):
         return f"`{target}` is no target of `{decided.service}`, which the decision is about"
@@ -305,6 +307,22 @@ def _supersedes(other: StepRequested, request: StepRequested) -> bool:
 
 
 # -- small things ----------------------------------------------------------------------------------------------------
+
+
+def _reverts(request: StepRequested, step: Step) -> bool:
+    action, forward = request.action, step.action
+    same = (action.driver, action.target) == (forward.driver, forward.target)
+    return request.phase == COMPENSATION and same and action.parameters == {"step": step.step_id}
+
+
+def _begun(state: GateState, started: StepStarted) -> None:
+    """The state before the first try is kept when a revert would put it back."""
+    name = step_of(started)
+    known = state.plans.get(started.plan_id)
+    undo = [s.compensation for s in known.plan.steps if s.step_id == started.step_id] if known else []
+    if name not in state.begun and any(action is not None and action.verb == REVERT for action in undo):
+        state.befores[name] = started.before
+    state.begun[name] = started.incident_id
 
 
 def _told(recorded: Recorded[Any]) -> Told:

@@ -73,6 +73,8 @@ class GateState:
     """`driver/target` of each service of the fleet."""
     begun: dict[str, str] = field(default_factory=dict)
     """`execution/step` of the steps that were begun forwards, and their incidents."""
+    befores: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of those of them that a revert would put back: the target's state before the first try."""
     revoked: dict[str, str] = field(default_factory=dict)
     """Revoked decisions, and their incidents."""
     undoing: dict[str, str] = field(default_factory=dict)
@@ -115,5 +117,6 @@ def forget(state: GateState, incidents: set[str]) -> None:
     for by_name in named:
         for name in [name for name, incident_id in by_name.items() if incident_id in incidents]:
             del by_name[name]
+    state.befores = {name: before for name, before in state.befores.items() if name in state.begun}
     for incident in incidents:
         del state.seen_us[incident]

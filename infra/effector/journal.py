@@ -23,6 +23,7 @@ from autopilot.infra.effector.port import Applied, Observation
 from autopilot.infra.effector.work import (
     Drivers,
     Prepared,
+    Undone,
     carry_out,
     prepare,
     preview,
@@ -35,6 +36,7 @@ from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Event, Recorded
 from autopilot.schemas.events.effector import FailureClass, StepFailed, StepStarted, TargetObserved
 from autopilot.schemas.events.executor import StepRequested
+from autopilot.schemas.events.planner import REVERT
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
@@ -115,7 +117,8 @@ class PartitionJournal:
         """Begins the observations before acts, and the previews that were asked for."""
         for name, attempt in self._next():
             if attempt.started is None and self._refusal(attempt) is None:
-                self._jobs.submit(_look(name), prepare, self._drivers, attempt.request)
+                undone = self._undone(attempt.request)
+                self._jobs.submit(_look(name), prepare, self._drivers, attempt.request, undone)
         for plan_id, asked in self._state.previews.items():
             known = self._state.plans.get(plan_id)
             self._jobs.submit(_look(plan_id), preview, self._drivers, asked.request, known.plan if known else None)
@@ -223,7 +226,17 @@ class PartitionJournal:
 
     def _take_up(self, name: str, attempt: Attempt, started: StepStarted) -> None:
         refusal = self._gate.refusal(self._state, attempt.request, self._present_us, again=True)
-        self._jobs.submit(_act(name), take_up, self._drivers, attempt.request, started, refusal)
+        undone = self._undone(attempt.request)
+        self._jobs.submit(_act(name), take_up, self._drivers, attempt.request, started, refusal, undone)
+
+    def _undone(self, request: StepRequested) -> Undone | None:
+        """What a revert puts back; None for any other step, and for one of which that is not known."""
+        known = self._state.plans.get(request.plan_id)
+        if request.action.verb != REVERT or known is None:
+            return None
+        never_begun: dict[str, str] | None = None if step_of(request) in self._state.begun else {}
+        before = self._state.befores.get(step_of(request), never_begun)
+        return None if before is None else Undone(known.step(request.step_id).action, before)
 
     # -- which attempts ----------------------------------------------------------------------------------------------
 

@@ -39,11 +39,21 @@ OBSERVE_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Undone:
+    """What a revert puts back: the step's own action, and the target's state before the first try of it."""
+
+    action: Action
+    before: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A target that was looked at before an act, and how the act would survive a crash."""
 
     observation: Observation
     crash_class: CrashClass
+    undone: Undone | None = None
+    """For a revert."""
 
 
 def step_failed(request: StepRequested, failure: FailureClass, reason: str) -> StepFailed:
@@ -65,21 +75,25 @@ def _names(request: StepRequested) -> dict[str, Any]:
     return request.model_dump(include={"execution_id", "plan_id", "incident_id", "step_id", "phase", "attempt"})
 
 
-def driver_for(drivers: Drivers, action: Action) -> Driver | str:
-    """The driver that knows the action's verb, or why there is none."""
+def driver_for(drivers: Drivers, action: Action, undone: Undone | None = None) -> Driver | str:
+    """The driver that knows the action's verb, or why there is none. With `undone` the action is a revert of it."""
     driver = drivers.get(action.driver)
     if driver is None:
         return f"there is no driver `{action.driver}`"
+    if undone is not None:
+        known = undone.action.verb in driver.reverts
+        return driver if known else f"the driver `{action.driver}` cannot revert `{undone.action.verb}`"
     return driver if action.verb in driver.verbs else f"the driver `{action.driver}` has no verb `{action.verb}`"
 
 
-def prepare(drivers: Drivers, request: StepRequested) -> Prepared | StepFailed:
-    """Looks at the target before the act."""
-    driver = driver_for(drivers, request.action)
+def prepare(drivers: Drivers, request: StepRequested, undone: Undone | None = None) -> Prepared | StepFailed:
+    """Looks at the target before the act. A revert states what is wanted, so it is convergent."""
+    driver = driver_for(drivers, request.action, undone)
     if isinstance(driver, str):
         return step_failed(request, FailureClass.PERMANENT, driver)
     try:
-        return Prepared(driver.observe(request.action.target), driver.verbs[request.action.verb])
+        crash_class = CrashClass.CONVERGENT if undone else driver.verbs[request.action.verb]
+        return Prepared(driver.observe(request.action.target), crash_class, undone)
     except TargetError as error:
         return step_failed(request, error.failure, str(error))
     except Exception as error:
@@ -88,12 +102,9 @@ def prepare(drivers: Drivers, request: StepRequested) -> Prepared | StepFailed:
 
 def carry_out(drivers: Drivers, request: StepRequested, prepared: Prepared) -> Payload:
     """Acts for the first time."""
-    driver = drivers[request.action.driver]
     begun = time.monotonic()
     try:
-        applied = driver.apply(
-            request.action, prepared.observation, request.idempotency_key, request.timeout_ms / 1_000
-        )
+        applied = _act(drivers[request.action.driver], request, prepared)
     except TargetError as error:
         if prepared.crash_class is CrashClass.BLIND and error.failure is FailureClass.TIMEOUT:
             return step_indeterminate(request, str(error))
@@ -105,20 +116,30 @@ def carry_out(drivers: Drivers, request: StepRequested, prepared: Prepared) -> P
     return step_succeeded(request, applied, round((time.monotonic() - begun) * 1_000))
 
 
+def _act(driver: Driver, request: StepRequested, prepared: Prepared) -> Applied:
+    key, timeout_s = request.idempotency_key, request.timeout_ms / 1_000
+    if prepared.undone is not None:
+        return driver.revert(prepared.undone.action, prepared.undone.before, key, timeout_s)
+    return driver.apply(request.action, prepared.observation, key, timeout_s)
+
+
 def take_up(
     drivers: Drivers,
     request: StepRequested,
     started: StepStarted,
     refusal: str | None,
+    undone: Undone | None = None,
     again_s: float = OBSERVE_AGAIN_S,
 ) -> Payload:
     """Finds out what became of an act that was begun before a crash, and completes it where its class allows.
 
     `refusal` says why it must not be applied again; what already happened is still told as it is.
     """
-    driver = driver_for(drivers, request.action)
+    driver = driver_for(drivers, request.action, undone)
     if isinstance(driver, str):
         return step_indeterminate(request, driver)
+    if undone is not None:
+        return _revert_again(drivers, request, started, refusal, undone)
     crash_class = CrashClass(started.crash_class)
     if crash_class is CrashClass.BLIND:
         return step_indeterminate(request, "the effector stopped in the middle of it, and nothing shows how far it got")
@@ -133,9 +154,24 @@ def take_up(
     if done is None:
         return step_indeterminate(request, "the effector stopped in the middle of it, and the target does not show it")
     if refusal is not None:
-        reason = f"it was cut short and is not taken up again: {refusal}"
-        return step_failed(request, FailureClass.TIMEOUT, reason)
+        return _not_again(request, refusal)
     return carry_out(drivers, request, Prepared(Observation(started.before), crash_class))
+
+
+def _not_again(request: StepRequested, refusal: str) -> StepFailed:
+    return step_failed(request, FailureClass.TIMEOUT, f"it was cut short and is not taken up again: {refusal}")
+
+
+def _revert_again(
+    drivers: Drivers, request: StepRequested, started: StepStarted, refusal: str | None, undone: Undone
+) -> Payload:
+    """The second revert may find nothing left to change: whether anything changed is told by the state before it."""
+    if refusal is not None:
+        return _not_again(request, refusal)
+    result = carry_out(drivers, request, Prepared(Observation(started.before), CrashClass.CONVERGENT, undone))
+    if isinstance(result, StepSucceeded) and result.after != started.before:
+        return result.model_copy(update={"changed": True})
+    return result
 
 
 def _what_is_done(

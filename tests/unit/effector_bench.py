@@ -51,6 +51,7 @@ class FakeDriver(KeyedDriver):
             "blast": CrashClass.BLIND,
         }
     )
+    reverts: frozenset[str] = frozenset({"set", "bump"})
     numbers: dict[str, str] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
     keys: set[str] = field(default_factory=set)
@@ -87,6 +88,15 @@ class FakeDriver(KeyedDriver):
 
     def done_under(self, action: Action, key: str) -> Applied | None:
         return Applied(True, self.observe(action.target).state) if key in self.keys else None
+
+    def revert(self, action: Action, before: Mapping[str, str], key: str, timeout_s: float, /) -> Applied:
+        self._die("before")
+        changed = self.numbers.get(action.target, "0") != before["n"]
+        if changed:
+            self.numbers[action.target] = before["n"]
+            self.effects[action.target] += 1
+        self._die("after")
+        return Applied(changed, self.observe(action.target).state)
 
     def _die(self, when: str) -> None:
         if self.dies == when:

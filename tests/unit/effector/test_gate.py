@@ -138,6 +138,23 @@ def test_a_compensation_needs_a_rollback_and_nothing_else_holds_it_up() -> None:
     assert why_not(scenario, undo) == "no rollback of the execution is under way"
 
 
+@pytest.mark.parametrize(
+    "odd", [{"parameters": {"step": "s2"}}, {"parameters": {}}, {"target": "t9"}, {"driver": "other"}, {}]
+)
+def test_a_revert_is_of_the_step_that_it_compensates_at_the_same_target(odd: dict[str, Any]) -> None:
+    back = act("revert", "t1", step="s1").model_copy(update=odd)
+    of = plan(step(1).model_copy(update={"compensation": back}), step(2))
+    scenario = given(Gate(), [signers()], Tick(at_us=START_US), of, signed(of), ROLLBACK)
+    why = why_not(scenario, request(of, phase="compensation"))
+    assert why == ("a revert undoes the step that it belongs to, and nothing else" if odd else None)
+
+
+def test_a_revert_is_no_forward_step() -> None:
+    of = plan(step(1).model_copy(update={"action": act("revert", "t1", step="s1")}))
+    scenario = given(Gate(), [signers()], Tick(at_us=START_US), of, signed(of))
+    assert "a revert undoes the step" in (why_not(scenario, request(of)) or "")
+
+
 def test_a_target_of_another_service_is_refused_whatever_was_decided() -> None:
     def decided(target: str) -> Scenario:
         cart = Service(name="cart", domain="shop", tier=1, owner="o", targets=[TargetRef(driver="fake", target=target)])
@@ -185,6 +202,11 @@ def filled(close: Callable[[], list[Payload]]) -> Scenario:
 
 def test_what_belongs_to_an_incident_is_forgotten_an_hour_after_it_closed_or_after_a_week() -> None:
     closed = IncidentClosed(incident_id="inc-1", resolution="remediated", reason="r")
+    reverted = plan(step(1).model_copy(update={"compensation": act("revert", "t1", step="s1")}))
+    of_it = given(Gate(), [signers()], Tick(at_us=START_US), reverted, signed(reverted), request(reverted), started())
+    assert of_it.state.befores == {f"{EXECUTION}/s1": started().before}
+    of_it.after(seconds=7 * 86_400 + 1)
+    assert of_it.state == given(Gate(), [signers()], Tick(at_us=of_it.now_us)).state
     for close, seconds in ((list, 7 * 86_400), (lambda: [closed], KEPT_AFTER_CLOSE_US / SECOND_US)):
         scenario = filled(close).after(seconds=seconds - 1)
         assert scenario.state.decisions
