@@ -2,17 +2,19 @@
 
 A sample of a series goes to the ring of its metric (so that any metric can be measured later) and, for each objective
 whose selectors match the series, to the objective's rings: one for each width that the alerts' windows need, one for
-measurements and one for summaries. Events are counted in thousandths and stay whole numbers.
+measurements and one for summaries. Events are counted in thousandths and stay whole numbers. A group of series that is
+measured apart has rings of its own for what is asked of it, from the request on and for as long as it is asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from autopilot.agents.observer.cells import Cells, Floats, Ints, Ring
 from autopilot.agents.observer.series import Flags, SeriesKey
-from autopilot.schemas.configuration import Objective, RatioIndicator, Selector, TelemetryContract
+from autopilot.schemas.configuration import Objective, RatioIndicator, Selector, TelemetryContract, canonical
+from autopilot.schemas.contract import Contract
 from autopilot.schemas.identity import digest_of
 
 FUTURE_TOLERANCE_US = 10_000_000
@@ -113,12 +115,39 @@ class Gate:
     """Threshold times the share that the objective allows: bad events times 10^7 against all events times this."""
 
 
+class OpenGroup(Contract):
+    """Series that are measured apart by their attributes, what of them is, and the end of the last window asked for."""
+
+    attributes: dict[str, str]
+    slo_names: list[str]
+    metrics: list[str]
+    until_us: int
+
+    def has(self, key: SeriesKey) -> bool:
+        """Whether the series is one of the group's. A value that ends with `*` matches by its beginning."""
+        has = dict(key.attributes)
+        return all(
+            has.get(name, "").startswith(value[:-1]) if value.endswith("*") else has.get(name) == value
+            for name, value in self.attributes.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRings:
+    """Where a group's samples are counted: by number of the objective, and by metric."""
+
+    group: OpenGroup
+    objectives: dict[int, Ring]
+    metrics: dict[str, Ring]
+
+
 @dataclass
 class Plan:
     """All that follows from a service's contract, its objectives and the series seen."""
 
     objectives: list[ObjectivePlan]
     metric_rings: dict[str, Ring] = field(default_factory=dict)
+    groups: list[GroupRings] = field(default_factory=list)
     value_series: list[Ints] = field(default_factory=list)
     total_series: list[Ints] = field(default_factory=list)
     targets: Targets | None = None
@@ -140,9 +169,29 @@ def _window(cells: Cells, key: str, widths: dict[int, int], width_us: int) -> Ri
     return cells.ring(f"{key}/{width_us}", width_us, widths[width_us])
 
 
+def _key_of(objective: Objective) -> str:
+    return f"slo:{objective.name}/{digest_of(objective.indicator.model_dump_json())[7:23]}"
+
+
+def plan_group(
+    cells: Cells, group: OpenGroup, contract: TelemetryContract, objectives: list[ObjectivePlan]
+) -> GroupRings:
+    """The group with a history ring for each thing that is asked of it."""
+    key = f"group:{digest_of(canonical(group.attributes))[7:23]}"
+    return GroupRings(
+        group,
+        {
+            number: _history(cells, f"{key}/{_key_of(plan.objective)}", contract)
+            for number, plan in enumerate(objectives)
+            if plan.objective.name in group.slo_names
+        },
+        {metric: _history(cells, f"{key}/metric:{metric}", contract) for metric in group.metrics},
+    )
+
+
 def plan_objective(cells: Cells, objective: Objective, contract: TelemetryContract) -> ObjectivePlan:
     """The objective with its rings, which are made where they do not stand yet."""
-    key = f"slo:{objective.name}/{digest_of(objective.indicator.model_dump_json())[7:23]}"
+    key = _key_of(objective)
     pairs: list[tuple[int, int]] = []
     widths: dict[int, int] = {}
     for alert in objective.alerts:
@@ -210,11 +259,14 @@ def _is_alarming(mode: int, plan: ObjectivePlan) -> bool:
 Row = tuple[int, int, int, int, int, bool, float, float]
 
 
+def _bounds(objective: Objective) -> tuple[float, float]:
+    above = getattr(objective.indicator, "bad_above", None)
+    below = getattr(objective.indicator, "bad_below", None)
+    return np.inf if above is None else above, -np.inf if below is None else below
+
+
 def _objective_rows(number: int, plan: ObjectivePlan, key: SeriesKey) -> Iterable[Row]:
-    indicator = plan.objective.indicator
-    above = getattr(indicator, "bad_above", None)
-    below = getattr(indicator, "bad_below", None)
-    bounds = (np.inf if above is None else above, -np.inf if below is None else below)
+    bounds = _bounds(plan.objective)
     for mode in _modes(plan.objective, key):
         for ring in plan.rings:
             yield (ring.offset, ring.width_us, ring.size, mode, number, _is_alarming(mode, plan), *bounds)
@@ -227,7 +279,20 @@ def _rows(plan: Plan, key: SeriesKey) -> list[Row]:
         rows.append((ring.offset, ring.width_us, ring.size, METRIC, -1, False, np.inf, -np.inf))
     for number, objective in enumerate(plan.objectives):
         rows += _objective_rows(number, objective, key)
+    for group in plan.groups:
+        if group.group.has(key):
+            rows += _group_rows(plan, group, key)
     return rows
+
+
+def _group_rows(plan: Plan, group: GroupRings, key: SeriesKey) -> Iterable[Row]:
+    ring = group.metrics.get(key.metric)
+    if ring is not None:
+        yield (ring.offset, ring.width_us, ring.size, METRIC, -1, False, np.inf, -np.inf)
+    for number, ring in group.objectives.items():
+        objective = plan.objectives[number].objective
+        for mode in _modes(objective, key):
+            yield (ring.offset, ring.width_us, ring.size, mode, number, False, *_bounds(objective))
 
 
 def _members(plan: Plan, keys: list[SeriesKey], mode: int) -> list[Ints]:
@@ -237,11 +302,18 @@ def _members(plan: Plan, keys: list[SeriesKey], mode: int) -> list[Ints]:
     ]
 
 
-def make_plan(cells: Cells, contract: TelemetryContract, objectives: list[Objective], keys: list[SeriesKey]) -> Plan:
+def make_plan(
+    cells: Cells,
+    contract: TelemetryContract,
+    objectives: list[Objective],
+    keys: list[SeriesKey],
+    groups: Sequence[OpenGroup] = (),
+) -> Plan:
     """The plan for the series known now. Makes rings; a further series needs a new plan, which keeps them."""
     plan = Plan([plan_objective(cells, objective, contract) for objective in objectives])
     for metric in list(dict.fromkeys(key.metric for key in keys))[:MAX_METRICS]:
         plan.metric_rings[metric] = _history(cells, f"metric:{metric}", contract)
+    plan.groups = [plan_group(cells, group, contract, plan.objectives) for group in groups]
     plan.gate = make_gate(plan.objectives)
     plan.value_series, plan.total_series = _members(plan, keys, VALUE), _members(plan, keys, TOTAL)
     per_series = [_rows(plan, key) for key in keys]
@@ -258,4 +330,6 @@ def make_plan(cells: Cells, contract: TelemetryContract, objectives: list[Object
 def ring_keys(plan: Plan) -> list[str]:
     """The keys of every ring that the plan uses."""
     keys = [ring.key for ring in plan.metric_rings.values()]
+    for group in plan.groups:
+        keys += [ring.key for ring in (*group.objectives.values(), *group.metrics.values())]
     return keys + [ring.key for objective in plan.objectives for ring in objective.rings]

@@ -10,7 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from autopilot.agents.observer.intake import Samples, rounds, shape_fault, take
-from autopilot.agents.observer.measurement import is_due, request_fault, summarise, take_measurement
+from autopilot.agents.observer.measurement import (
+    close_groups,
+    is_due,
+    open_groups,
+    request_fault,
+    summarise,
+    take_measurement,
+)
 from autopilot.agents.observer.quality import half_window_us, report_change
 from autopilot.agents.observer.series import MAX_SERIES
 from autopilot.agents.observer.signals import Moment, judge, watch_telemetry, withdraw, withdraw_all
@@ -202,7 +209,8 @@ def _pass_time(service: ServiceState, moment: Moment) -> list[Draft]:
     said += report_change(service, now_us)
     said += _take_due(service, moment)
     summary = summarise(service, now_us)
-    if summary and service.table.drop_idle(now_us):
+    closed = close_groups(service, now_us) if memory.groups else False
+    if (summary and service.table.drop_idle(now_us)) or closed:
         service.replan(tidy=True)
     return said + summary
 
@@ -221,6 +229,8 @@ def _measurement(state: ObserverState, recorded: Recorded[MeasurementRequested])
     if fault is not None:
         return [fault]
     service.memory.requests.append(OpenRequest(request=request, correlation_id=recorded.envelope.correlation_id))
+    if request.groups and open_groups(service, request):
+        service.replan()
     return [*_take_due(service, _moment(state, recorded))]
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from autopilot.agents.observer.cells import EMPTY, Cells, Ring
-from autopilot.agents.observer.indicators import Plan, make_plan, ring_keys
+from autopilot.agents.observer.indicators import OpenGroup, Plan, make_plan, ring_keys
 from autopilot.agents.observer.series import SeriesKey, SeriesTable
 from autopilot.schemas.configuration import Configuration, Objective, Service, TelemetryContract
 from autopilot.schemas.contract import Contract
@@ -61,6 +61,7 @@ class Memory:
     marks: list[RecordMark] = field(default_factory=list)
     requests: list[OpenRequest] = field(default_factory=list)
     summarised_until_us: int = 0
+    groups: list[OpenGroup] = field(default_factory=list)
 
 
 _MEMORY = TypeAdapter(Memory)
@@ -80,10 +81,11 @@ class ServiceState:
 
     def replan(self, *, tidy: bool = False) -> None:
         """Makes the plan anew; when `tidy`, rings that it does not use are dropped."""
-        self.plan = make_plan(self.cells, self.contract, self.objectives, self.table.keys)
+        known = self.contract, self.objectives, self.table.keys, self.memory.groups
+        self.plan = make_plan(self.cells, *known)
         if tidy:
             self.cells.keep(ring_keys(self.plan))
-            self.plan = make_plan(self.cells, self.contract, self.objectives, self.table.keys)
+            self.plan = make_plan(self.cells, *known)
 
     def mark(self, position: Position, newest_us: int) -> None:
         """Remembers where a record stands whose newest sample has that time."""
