@@ -32,6 +32,7 @@ class Kind(NamedTuple):
 
 
 KINDS: Mapping[str, Kind] = {
+    "aws_ecs": Kind("aws_ecs", "AwsEcsSettings", "AwsEcsDriver"),
     "command": Kind("command", "CommandSettings", "CommandDriver"),
     "haproxy": Kind("haproxy", "HaproxySettings", "HaproxyDriver"),
     "kubernetes": Kind("kubernetes", "KubernetesSettings", "KubernetesDriver"),

@@ -22,7 +22,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from autopilot.infra.effector.drivers.aws_ecs_client import Access, Deployment, EcsClient, Service
-from autopilot.infra.effector.drivers.aws_ecs_rollout import COMPLETED, Rollout
+from autopilot.infra.effector.drivers.aws_ecs_rollout import COMPLETED, FAILED, Rollout
 from autopilot.infra.effector.port import (
     Applied,
     ConflictError,
@@ -186,9 +186,10 @@ class AwsEcsDriver:
         service = self._deployable(target)
         _check_unmoved("release", service.release, release, begun_at)
         self._client.check_release(release)
-        changed = service.release != release
+        given_up = service.release == release and service.current.rollout == FAILED
+        changed = service.release != release or given_up
         if changed:
-            service = self._update(target, taskDefinition=release)
+            service = self._update(target, taskDefinition=release, forceNewDeployment=given_up)
         return self._await_rollout(target, service, changed, deadline)
 
     def _wanted_release(self, action: Action) -> str:
