@@ -6,8 +6,8 @@
 #
 # FOLDER holds everything of the cluster, and in the end FOLDER/kubeconfig of its administrator, whose path is printed.
 # Several clusters can run beside each other, each in a folder of its own. One that is up already is left as it is.
-# The images are imported; none is ever pulled. With an owner the cluster ends when that process does; otherwise
-# down.sh FOLDER ends it.
+# What service accounts write is noted in FOLDER/audit.log. The images are imported; none is ever pulled. With an owner
+# the cluster ends when that process does; otherwise down.sh FOLDER ends it.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,7 +22,7 @@ failed() {
 	exit 1
 }
 
-[ $# -ge 1 ] || { sed -n '2,11p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,12p' "$0" >&2; exit 2; }
 folder=$(realpath -m "$1")
 shift
 owner=
@@ -87,6 +87,14 @@ cat >cni/bridge.conflist <<JSON
  "ipam": {"type": "host-local", "dataDir": "$folder/addresses", "routes": [{"dst": "0.0.0.0/0"}],
           "ranges": [[{"subnet": "10.244.$number.0/24", "rangeEnd": "10.244.$number.250"}]]}}]}
 JSON
+cat >audit.yaml <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - {level: Metadata, userGroups: ["system:serviceaccounts"], verbs: [create, update, patch, delete]}
+  - {level: None}
+YAML
 # restrict_oom_score_adj: a container here may not be given a better score than containerd itself has.
 case $(containerd --version) in
 *' 1.'* | *' v1.'*)
@@ -178,6 +186,7 @@ run apiserver kube-apiserver --etcd-servers="$etcd" --bind-address=127.0.0.1 --a
 	--endpoint-reconciler-type=none --secure-port="${ports[2]}" --cert-dir="$folder/certificates" \
 	--token-auth-file=tokens.csv --authorization-mode=RBAC --service-cluster-ip-range=10.96.0.0/24 \
 	--service-account-issuer=https://kubernetes.default.svc --service-account-key-file=accounts.pub \
+	--audit-policy-file=audit.yaml --audit-log-path="$folder/audit.log" \
 	--service-account-signing-key-file=accounts.key --kubelet-preferred-address-types=InternalIP
 ctr() { command ctr -a "$folder/containerd.sock" -n k8s.io "$@"; }
 await containerd 'containerd answers' ctr version
