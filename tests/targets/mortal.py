@@ -1,0 +1,177 @@
+"""An effector that dies where it is told to, and the log by which it is asked: plans, decisions, requests, results."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mortal_process import MID_EFFECT
+from sagas import ADA, POLICY, authorization, plan, signers, step
+
+from autopilot.agents.executor.states import execution_of, idempotency_key
+from autopilot.infra.effector.rig import Rig
+from autopilot.infra.platform.topics import recreate_topics
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Draft
+from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
+from autopilot.schemas.events.executor import RollbackStarted, StepRequested
+from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.planner import REVERT, Action, PlanProposed
+from autopilot.schemas.registry import BundledRegistry
+from autopilot.schemas.signing import SigningKey
+from autopilot.streams.publisher import Publisher
+from autopilot.streams.reader import read
+
+PROGRAM = Path(__file__).with_name("mortal_process.py")
+REGISTRY = BundledRegistry()
+PARTITIONS = 1
+DIES_S = 90.0
+ANSWERS_S = 90.0
+LASTS_US = 3_600_000_000
+RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
+
+
+class MortalEffector:
+    """The effector's process with one rig's driver, and a Kafka of one partition."""
+
+    def __init__(self, bootstrap: str, rig: Rig, folder: Path) -> None:
+        self._kafka = {"bootstrap.servers": bootstrap}
+        self._folder = folder
+        self._control = folder / "control"
+        self._rig = rig
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked = 0
+        self._next = 0
+        self._told: list[Payload] = []
+        (folder / "targets.yaml").write_text(yaml.safe_dump({"drivers": [dict(rig.entry)]}))
+        recreate_topics(self._kafka, PARTITIONS)
+        activation = ConfigurationActivated(revision="r", documents=[signers()], author="ada", comment="")
+        with_ada = self._publisher("ada", ADA)
+        with_ada.broadcast(Draft(activation, ""))
+        with_ada.close()
+        self._policy = self._publisher("policy", POLICY)
+        self._executor = self._publisher("executor", None)
+
+    def _publisher(self, producer: str, key: SigningKey | None) -> Publisher:
+        return Publisher(kafka=self._kafka, registry=REGISTRY, producer=producer, partitions=PARTITIONS, key=key)
+
+    # -- the process -------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts it, unless it runs."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        paths = (Path(__file__).parent, Path(__file__).parents[1] / "unit")
+        command = [sys.executable, str(PROGRAM), self._kafka["bootstrap.servers"]]
+        command += [str(self._folder / "targets.yaml"), str(self._control), str(PARTITIONS)]
+        with (self._folder / "effector.log").open("ab") as log:
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(path) for path in paths)}
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    def dies_at(self, point: str) -> None:
+        """From now on it dies at this point, once."""
+        self._control.write_text(point)
+
+    def await_death(self, point: str, effect_is_seen: Callable[[], bool]) -> None:
+        """Returns when it is dead. In the middle of the effect it is killed here, at the first sign of the effect."""
+        process = self._process
+        assert process is not None
+        until = time.monotonic() + DIES_S
+        while process.poll() is None:
+            if point == MID_EFFECT and effect_is_seen():
+                process.kill()
+                process.wait()
+                self._control.unlink()
+            elif time.monotonic() > until:
+                raise AssertionError(f"it did not die {point}:\n{self.log}")
+            time.sleep(0.002)
+        assert process.returncode == -9, f"it ended by itself:\n{self.log}"
+
+    def stop(self) -> None:
+        """Ends the process and closes what was opened."""
+        self._control.unlink(missing_ok=True)
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._policy.close()
+        self._executor.close()
+
+    @property
+    def log(self) -> str:
+        """The end of what it wrote down."""
+        return (self._folder / "effector.log").read_text()[-3_000:]
+
+    # -- what is asked -----------------------------------------------------------------------------------------------
+
+    def ask(self, action: Action, timeout_s: float, *, revert: bool = False) -> StepRequested:
+        """Proposes a plan of one step, authorises it, and asks for the step. With `revert` the plan can be undone."""
+        self._asked += 1
+        back = Action(driver=action.driver, verb=REVERT, target=action.target, parameters={"step": "s1"})
+        changes = {"action": action, "compensation": back if revert else None, "timeout_ms": round(timeout_s * 1_000)}
+        of = plan(step(1).model_copy(update=changes), plan_id=f"plan-{self._asked}")
+        not_after_us = time.time_ns() // 1_000 + LASTS_US
+        of = of.model_copy(update={"incident_id": f"inc-{self._asked}", "expires_at_us": not_after_us})
+        decided = authorization(of, decision_id=f"dec-{self._asked}").model_copy(update={"not_after_us": not_after_us})
+        request = _request(of, decided.decision.decision_id, "forward", not_after_us)
+        self._say(self._policy, of, decided)
+        self._say(self._executor, request)
+        return request
+
+    def ask_back(self, forward: StepRequested) -> StepRequested:
+        """Turns an execution back, and asks for its step to be reverted."""
+        back = Action(
+            driver=forward.action.driver, verb=REVERT, target=forward.action.target, parameters={"step": "s1"}
+        )
+        key = idempotency_key(forward.execution_id, forward.step_id, "compensation")
+        request = forward.model_copy(update={"phase": "compensation", "action": back, "idempotency_key": key})
+        named = forward.model_dump(include={"execution_id", "plan_id", "incident_id"})
+        self._say(self._executor, RollbackStarted(**named, reason="r", step_ids=["s1"]), request)
+        return request
+
+    def _say(self, publisher: Publisher, *payloads: Any) -> None:
+        for payload in payloads:
+            publisher.publish(Draft(payload, "shop", "", f"inc-{self._asked}"), partition=0)
+        publisher.flush()
+
+    # -- what is answered --------------------------------------------------------------------------------------------
+
+    def result(self, request: StepRequested) -> Payload:
+        """The one result of the attempt, once it is there."""
+        until = time.monotonic() + ANSWERS_S
+        while not (found := self.told(request, *RESULTS)):
+            if time.monotonic() > until:
+                raise AssertionError(f"no answer to {request}:\n{self.log}")
+            time.sleep(0.05)
+        (only,) = found
+        return only
+
+    def told(self, request: StepRequested, *kinds: type[Payload]) -> list[Any]:
+        """What the effector has recorded of the attempt, of these kinds."""
+        events = read(self._kafka, REGISTRY, Topic.LOG, types=(StepStarted, *RESULTS), start={0: self._next})
+        for event in events:
+            self._next = event.position.offset + 1
+            self._told.append(event.payload)
+        attempt = (request.execution_id, request.phase)
+        return [p for p in self._told if isinstance(p, kinds) and (p.execution_id, p.phase) == attempt]
+
+
+def _request(of: PlanProposed, decision_id: str, phase: str, not_after_us: int) -> StepRequested:
+    (only,) = of.steps
+    execution_id = execution_of(decision_id)
+    return StepRequested(
+        execution_id=execution_id,
+        plan_id=of.plan_id,
+        incident_id=of.incident_id,
+        decision_id=decision_id,
+        step_id=only.step_id,
+        phase=phase,
+        attempt=1,
+        idempotency_key=idempotency_key(execution_id, only.step_id, phase),
+        action=only.action,
+        timeout_ms=only.timeout_ms,
+        not_after_us=not_after_us,
+    )
