@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
@@ -115,7 +115,8 @@ class Relay:
                 self.changes.append(command)
                 if self.changes_left is not None:
                     self.changes_left -= 1
-            connection.sendall(answer)
+            with suppress(BrokenPipeError):  # whoever asked may have been killed
+                connection.sendall(answer)
 
     def _ask(self, command: str) -> bytes:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
