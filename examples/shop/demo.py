@@ -6,19 +6,15 @@ Brings everything up in a home of its own, breaks the shop three times, prints e
 and ends everything again. Exit code 1 when something did not happen; the message says what, and where the logs are.
 """
 
-import argparse
-import signal
-import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
-from rich.table import Table
 
 from examples.shop.fleet import PROCESSES, PROJECT
 from examples.shop.incident import ACTS, Incident, Result
 from examples.shop.layout import Fault
+from examples.shop.performance import command, run, summary
 from examples.shop.stage import NORMAL_RATE, Stage
 from examples.shop.watch import NotSeenError
 
@@ -94,56 +90,21 @@ def telemetry_stop(stage: Stage) -> Result:
     return incident.result("no action: telemetry lost")
 
 
-def summary(results: list[Result]) -> Table:
-    """What happened, in a table."""
-    table = Table(title="Three incidents", title_justify="left")
-    for column in ("incident", "id", "outcome"):
-        table.add_column(column)
-    for column in ("detected after", "decided after", "done after", "verified after"):
-        table.add_column(column, justify="right")
-    for one in results:
-        times = (one.detected_ms, one.decided_ms, one.acted_ms, one.verified_ms)
-        table.add_row(
-            one.name, one.incident_id, one.outcome, *("-" if t is None else f"{t / 1000:.2f} s" for t in times)
-        )
-    return table
+def play(stage: Stage) -> None:
+    """The three incidents, one after the other."""
+    results = [bad_release(stage), saturation(stage), telemetry_stop(stage)]
+    stage.console.rule()
+    stage.console.print(summary("Three incidents", results))
 
 
-def _interrupted(number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-def run(home: Path, console: Console) -> int:
+def give(home: Path, console: Console) -> int:
     """The whole demonstration; the exit code."""
-    began = time.monotonic()
-    try:
-        with Stage(home, console) as stage:
-            up_s = time.monotonic() - began
-            results = [bad_release(stage), saturation(stage), telemetry_stop(stage)]
-            incidents_s = time.monotonic() - began - up_s
-            console.rule()
-            console.print(summary(results))
-            console.print(f"up in {up_s:.0f} s, three incidents in {incidents_s:.0f} s", highlight=False)
-    except (RuntimeError, OSError) as error:
-        console.print(f"[bold red]failed:[/] {error}", highlight=False)
-        console.print(f"logs: {home / 'platform' / 'logs'} and {home / 'shop' / 'logs'}", highlight=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print("interrupted; everything was stopped", highlight=False)
-        return 130
-    console.print(f"done in {time.monotonic() - began:.0f} s; everything was stopped", highlight=False)
-    return 0
+    return run(home, console, Stage, play)
 
 
 def main() -> None:
     """Command line of the demonstration."""
-    parser = argparse.ArgumentParser(description="Three incidents in the shop, on a real Kafka.")
-    parser.add_argument("--home", type=Path, default=HOME, help="folder that is written anew (default: %(default)s)")
-    arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupted)
-    terminal = sys.stdout.isatty()
-    console = Console(soft_wrap=not terminal, width=None if terminal else 160)
-    sys.exit(run(arguments.home.resolve(), console))
+    command("Three incidents in the shop, on a real Kafka.", HOME, give)
 
 
 if __name__ == "__main__":

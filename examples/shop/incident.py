@@ -76,11 +76,11 @@ class Incident:
         """Waits for the policy's signature under the plan."""
         self._await_in_plan("PlanAuthorized", DECIDED_WITHIN_S)
 
-    def await_end(self) -> None:
-        """Follows the authorised plan until it is verified and the incident is closed."""
+    def await_end(self, done_within_s: float = DONE_WITHIN_S) -> None:
+        """Follows the authorised plan until it is verified as a whole and the incident is closed."""
         self._await_in_plan("StepSucceeded", DONE_WITHIN_S)
-        self._await_in_plan("ExecutionCompleted", DONE_WITHIN_S)
-        self._await_in_plan("OutcomeVerified", VERIFIED_WITHIN_S)
+        self._await_in_plan("ExecutionCompleted", done_within_s)
+        self._await_in_plan("OutcomeVerified", VERIFIED_WITHIN_S, lambda payload: payload.outcome.phase == "remedy")
         self.await_close()
 
     def await_close(self) -> None:
@@ -110,10 +110,10 @@ class Incident:
     def _await(self, what: str, is_it: Callable[[Told], bool], timeout_s: float) -> Told:
         return self._log.wait(what, is_it, self._since, timeout_s, self._adverse)
 
-    def _await_in_plan(self, name: str, timeout_s: float) -> Told:
+    def _await_in_plan(self, name: str, timeout_s: float, is_it: Callable[[Any], bool] = lambda _payload: True) -> Told:
         told = self._await(
             f"`{name}` in {self.incident_id}",
-            lambda told: told.event.type == name and plan_of(told.payload) == self._plan_id,
+            lambda told: told.event.type == name and plan_of(told.payload) == self._plan_id and is_it(told.payload),
             timeout_s,
         )
         self._marks[name] = told.recorded_at_ms

@@ -4,8 +4,9 @@
 
 Instances of a service share its port (`SO_REUSEPORT`, the kernel spreads the connections), unless they have their own.
 The release that runs is the folder that `releases/GROUP/current` points to when the process starts; checkout's has its
-price list, and may say in `speed.json` how long a request takes and how many are worked on at once. What has been
-switched on in the `faults` folder takes effect within half a second. `/health` says whether an instance serves.
+price list, and may say in `speed.json` how long a request takes (`work_s`; `busy_work_s` with more than `busy_above` of them
+under way) and how many are worked on at once (`slots`). What has been switched on in the `faults` folder takes
+effect within half a second. `/health` says whether an instance serves.
 """
 
 import argparse
@@ -36,6 +37,8 @@ MOST_LEAKED = 150
 """Requests of which something is kept at most, so that the machine outlives the fault."""
 SLOWER_S_PER_LEAK = 0.01
 """How much longer a request takes for each one of which something is kept."""
+MOST_UNDER_WAY = 1_000
+"""More requests than an instance ever has."""
 CALL_TIMEOUT_S = 5
 FAULTS_EVERY_S = 0.5
 
@@ -114,7 +117,9 @@ class Instance:
     def _work_s(self) -> float:
         if self.faults.on(Fault.LEAK) and len(self.leaked) < MOST_LEAKED:
             self.leaked.append(random.randbytes(LEAK_BYTES))
-        return self.speed.get("work_s", WORK_S[self.service]) + SLOWER_S_PER_LEAK * len(self.leaked)
+        usual = self.speed.get("work_s", WORK_S[self.service])
+        busy = self.metrics.active > self.speed.get("busy_above", MOST_UNDER_WAY)
+        return (self.speed.get("busy_work_s", usual) if busy else usual) + SLOWER_S_PER_LEAK * len(self.leaked)
 
     async def _call(self, item: str) -> str:
         """The next service's answer. A connection that a stopping instance dropped is tried once more."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -120,7 +121,7 @@ class Stage:
             raise NotSeenError("the log is watched once everything is up")
         return self._log
 
-    def __enter__(self) -> "Stage":
+    def __enter__(self) -> Self:
         """Brings everything up."""
         try:
             self._bring_up()
