@@ -140,7 +140,8 @@ class Saga:
             return self._said
         failures = execution.failures + 1
         self._put(failures=failures)
-        again = failure in RETRYABLE and failures < self._step().max_attempts and not execution.reason
+        wanted = execution.state is ExecutionState.UNDOING or not execution.reason
+        again = failure in RETRYABLE and failures < self._step().max_attempts and wanted
         if again:
             self._move(StepTrigger.RETRY, due_us=self._now_us + back_off_us(failures))
         opened = self._count_failure(failure, reason, final=not again)

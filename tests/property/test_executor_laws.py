@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
-from sagas import asked_for, failed, ok, outcome, plan, signed, signers, started, step, unknown
+from sagas import asked_for, failed, gate, ok, outcome, plan, signed, signers, started, step, unknown
 from scenario import START_US, Said, Told, given
 
 from autopilot.agents.executor import Executor
@@ -18,13 +18,14 @@ from autopilot.schemas.events.executor import (
     ExecutionRolledBack,
     ExecutionStarted,
     RollbackStarted,
+    StageReached,
     StepRequested,
 )
 from autopilot.schemas.events.people import Halt, Resume
-from autopilot.schemas.events.planner import PlanWithdrawn
+from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
 from autopilot.schemas.events.policy import AuthorizationRevoked
 from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 PLAN = plan(step(1), step(2, settle_ms=1_500), step(3, undo=False))
 STEPS = st.sampled_from(["s1", "s2", "s3"])
@@ -51,15 +52,21 @@ OTHERS: list[Told] = [
     OutcomeVerified(outcome=outcome()),
     OutcomeRejected(outcome=outcome()),
 ]
+STAGED = plan(step(1, gate=gate()), step(2, gate=gate(20_000), settle_ms=1_500), step(3))
+VERDICTS = st.builds(
+    lambda kind, step_id: kind(outcome=outcome("stage", step_id)),
+    st.sampled_from([OutcomeVerified, OutcomeVerified, OutcomeRejected, OutcomeInconclusive]),
+    STEPS,
+)
 SECONDS = st.integers(1, 30)
 STORY = st.lists(st.one_of(RESULTS, RESULTS, RESULTS, SECONDS, st.sampled_from(OTHERS)), max_size=40)
 
 
-def told(story: Sequence[Told | int]) -> list[Payload]:
+def told(story: Sequence[Told | int], of: PlanProposed = PLAN) -> list[Payload]:
     """Everything that the executor says over a story in which numbers are seconds that pass."""
-    scenario = given(Executor(), [signers()], Tick(at_us=START_US), PLAN)
+    scenario = given(Executor(), [signers()], Tick(at_us=START_US), of)
     said = []
-    for one in [signed(PLAN), *story]:
+    for one in [signed(of), *story]:
         scenario = scenario.after(seconds=one, step_seconds=1) if isinstance(one, int) else scenario.when(one)
         said += [output.payload for output in scenario.outputs if isinstance(output, Draft)]
     return said
@@ -102,6 +109,42 @@ def test_attempts_count_up_under_one_key_and_compensations_go_in_reverse(story: 
     assert forward == sorted(forward)
     assert undone == sorted(undone, reverse=True)
     assert set(undone) <= set(forward)
+
+
+STAGED_STORY = st.lists(
+    st.one_of(RESULTS, st.builds(ok, STEPS), VERDICTS, VERDICTS, SECONDS, st.sampled_from(OTHERS[1:])), max_size=40
+)
+
+
+@settings(max_examples=250, deadline=None)
+@for_all(STAGED_STORY)
+def test_no_step_follows_a_gate_whose_stage_was_not_verified(story: list[Told | int]) -> None:
+    scenario = given(Executor(), [signers()], Tick(at_us=START_US), STAGED)
+    reached: list[str] = []
+    verified: set[str] = set()
+    for one in [signed(STAGED), *story]:
+        if isinstance(one, OutcomeVerified) and one.outcome.step_id in reached:
+            verified.add(one.outcome.step_id)
+        scenario = scenario.after(seconds=one, step_seconds=1) if isinstance(one, int) else scenario.when(one)
+        for payload in [output.payload for output in scenario.outputs if isinstance(output, Draft)]:
+            if isinstance(payload, StageReached):
+                assert payload.step_id not in reached
+                reached.append(payload.step_id)
+            if isinstance(payload, StepRequested) and payload.phase == "forward":
+                before = [f"s{n}" for n in range(1, int(payload.step_id[1:]))]
+                assert set(before) <= verified
+
+
+@settings(max_examples=100, deadline=None)
+@for_all(STAGED_STORY)
+def test_a_staged_execution_ends_once_and_within_its_deadlines(story: list[Told | int]) -> None:
+    said = told(
+        [*story, *[30] * 20, *[Said(Resume(scope="*", ordered_by="ada", reason="r"), signed_by="ada")], 700], STAGED
+    )
+    kinds = [type(payload) for payload in said]
+    assert sum(kind in (*ENDS, ExecutionCompleted) for kind in kinds) >= 1
+    assert kinds.count(RollbackStarted) <= 1
+    assert kinds.count(StageReached) <= 2
 
 
 @settings(max_examples=100, deadline=None)
