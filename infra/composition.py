@@ -137,6 +137,22 @@ def _effector(settings: Settings) -> Runnable:
     )
 
 
+def _notifier(settings: Settings) -> Runnable:
+    from autopilot.infra.notifier.channels import read_channels
+    from autopilot.infra.notifier.process import Notifier
+    from autopilot.streams.worker import WorkerOptions
+
+    options = WorkerOptions(
+        kafka=kafka_config(settings),
+        registry=registry_of(settings),
+        partitions=settings.partitions,
+        instance=f"notifier-{settings.instance}",
+        run=settings.run,
+        snapshot_every=settings.snapshot_every,
+    )
+    return Notifier(options, read_channels(settings.notifications) if settings.notifications else [])
+
+
 def _clock(settings: Settings) -> Runnable:
     from autopilot.streams.clock import Clock
 
@@ -243,6 +259,7 @@ BUILDERS: Mapping[str, Callable[[Settings], Runnable]] = {
     "otlp": _otlp,
     "projector": _projector,
     "kpis": _kpis,
+    "notifier": _notifier,
 }
 PROCESSES = tuple(BUILDERS)
 AGENTS = PROCESSES[:5]

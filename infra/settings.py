@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     gateway_host: str = _setting("127.0.0.1", "address that the approval gateway listens on")
     gateway_port: int = _setting(8_090, "port that the approval gateway listens on", ge=1, le=65_535)
     targets: Path | None = _setting(None, "YAML file of the drivers that the effector acts through")
+    notifications: Path | None = _setting(None, "YAML file of the channels by which the notifier reaches people")
     supervisord_url: str = _setting("", "XML-RPC address of the supervisord that the effector acts on")
     supervisord_username: str = _setting("", "user at that supervisord")
     supervisord_password: SecretStr = _setting(SecretStr(""), "password at that supervisord")
@@ -161,7 +162,7 @@ class Settings(BaseSettings):
             if value is not None and (not isinstance(value, SecretStr) or name in set(secrets))
         }
         values["home"] = self.home.absolute()
-        for name in ("targets", "supervisord_releases", "seal_file", "kafka_credentials"):
+        for name in ("targets", "notifications", "supervisord_releases", "seal_file", "kafka_credentials"):
             if name in values:
                 values[name] = values[name].absolute()
         return {PREFIX + name.upper(): _plain(value) for name, value in values.items()}

@@ -9,9 +9,9 @@ Whatever goes wrong - fenced, aborted, unreachable - ends the session: all state
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -59,11 +59,23 @@ class _Partition:
     since_snapshot: int
 
 
-class AgentWorker:
-    """Runs one agent until it is told to stop."""
+class Beside(Protocol):
+    """Work beside a fold, such as sending what it asks for. It must not block: the partition waits for it."""
 
-    def __init__(self, agent: Agent[Any], options: WorkerOptions) -> None:
+    def turn(self, partition: int, fold: PartitionFold[Any], position: int) -> Sequence[Outgoing]:
+        """Goes as far as it can, and gives what is to be recorded of it. `position` is the offset to be read next.
+
+        After a recovery the fold is another object; what was given and is not in the log then must be given again.
+        """
+        ...
+
+
+class AgentWorker:
+    """Runs one agent until it is told to stop, and what is done beside it."""
+
+    def __init__(self, agent: Agent[Any], options: WorkerOptions, beside: Beside | None = None) -> None:
         self._agent = agent
+        self._beside = beside
         self._options = options
         self._codec = Codec(options.registry)
         self._group = agent.name if options.run == LIVE_RUN else f"{agent.name}.{options.run}"
@@ -108,6 +120,16 @@ class AgentWorker:
         for number, records in read_some(consumer, POLL_S, MAX_BATCH).items():
             if number in self._owned:
                 self._fold(number, records, consumer)
+        if self._beside is not None:
+            self._turn_beside(self._beside, consumer)
+
+    def _turn_beside(self, beside: Beside, consumer: Consumer) -> None:
+        for number, partition in sorted(self._owned.items()):
+            (place,) = consumer.position([TopicPartition(self._topic, number)])
+            position = max(place.offset, partition.fold.runtime.next_offset)
+            outgoing = beside.turn(number, partition.fold, position)
+            if outgoing:
+                self._commit(number, list(outgoing), consumer)
 
     def _fold(self, number: int, records: list[Record], consumer: Consumer) -> None:
         partition = self._owned[number]

@@ -4,7 +4,7 @@
 set -eu
 autopilot security init --host kafka
 cd "$AUTOPILOT_HOME/security"
-for name in observer planner policy executor verifier effector sealer clock otlp projector kpis people; do
+for name in observer planner policy executor verifier effector sealer clock otlp projector kpis notifier people; do
   install -m 0644 ca.pem "/to/$name/ca"
   install -m 0600 -o autopilot "credentials/$name" "/to/$name/password"
 done

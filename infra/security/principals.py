@@ -61,6 +61,7 @@ GRANTS: Mapping[str, Grants] = {
         "verifier", "agent; asks for measurements on the telemetry topic", Topic.LOG, (Topic.TELEMETRY,)
     ),
     "effector": _member("effector", "acts on targets", Topic.LOG),
+    "notifier": _member("notifier", "tells people", Topic.LOG),
     "sealer": Grants(
         "seals what is written",
         reads=(Topic.LOG, Topic.TELEMETRY, Topic.SEALS),

@@ -31,5 +31,5 @@ class NotificationFailed(Payload):
 
     notification_id: str = described("The notification.")
     channel: str = described("Name of the channel in the notifier's configuration.")
-    attempts: int = described("How often it was sent.", ge=1)
+    attempts: int = described("How often it was sent; 0 when it was too old to be sent.", ge=0)
     reason: str = described("What the channel answered last.")

@@ -22,9 +22,9 @@ def test_every_process_is_a_principal(process: str) -> None:
     assert process in GRANTS
 
 
-def test_the_log_is_written_by_agents_the_effector_the_clock_and_people_alone() -> None:
+def test_the_log_is_written_by_agents_the_effector_the_notifier_the_clock_and_people_alone() -> None:
     writers = {name for name, grants in GRANTS.items() if Topic.LOG in grants.writes}
-    assert writers == {*AGENTS, "effector", "clock", PEOPLE}
+    assert writers == {*AGENTS, "effector", "notifier", "clock", PEOPLE}
 
 
 def test_services_and_bridges_write_telemetry_and_nothing_else() -> None:

@@ -1,0 +1,1 @@
+"""Carries to people what the log says they must know."""
