@@ -82,6 +82,10 @@ class Stage:
     """Folder of the documents that are put in force."""
     rate = NORMAL_RATE
     """Requests a second."""
+    ground = "supervisord"
+    """What the fleet runs under, for people."""
+    load_module = "examples.shop.load"
+    """The load generator."""
 
     def __init__(self, home: Path, console: Console) -> None:
         self.home = home.resolve()
@@ -107,6 +111,11 @@ class Stage:
 
     def open_entrance(self, _ending: ExitStack) -> None:
         """Starts what stands before the fleet, once its processes are started; `_ending` ends it."""
+
+    def started_instances(self) -> set[tuple[str, str]]:
+        """Service and instance of everything whose telemetry must come in before the fleet counts as healthy."""
+        groups = [group for group in self.fleet.groups if group.started]
+        return {(group.service, name) for group in groups for name in group.instances[: group.started]}
 
     def load_options(self) -> list[str]:
         """Further options of the load generator."""
@@ -151,7 +160,7 @@ class Stage:
         self._end_with("the platform", lambda: self.autopilot.run("down", show=False))
         self.autopilot.run("up")
         processes = ", ".join(f"{group.name} x{group.started}" for group in self.fleet.groups)
-        self.say(f"starting the shop under supervisord: {processes}")
+        self.say(f"starting the shop under {self.ground}: {processes}")
         self.fleet.launch()
         self.open_entrance(self._ending)
         self.autopilot.run("apply", str(self.documents))
@@ -164,7 +173,7 @@ class Stage:
 
     def _start_load(self) -> None:
         self.fleet.set_rate(self.rate)
-        command = [sys.executable, "-m", "examples.shop.load", "--run", str(self.fleet.layout.root)]
+        command = [sys.executable, "-m", self.load_module, "--run", str(self.fleet.layout.root)]
         with (self.fleet.layout.logs / "load.log").open("ab") as log:
             load = subprocess.Popen(
                 [*command, "--for-s", str(LOAD_FOR_S), *self.load_options()],
@@ -178,10 +187,8 @@ class Stage:
 
     def _await_health(self) -> None:
         self.say(f"load: {self.rate} requests/s; waiting for telemetry of every instance and the state of every target")
-        groups = [group for group in self.fleet.groups if group.started]
-        started = {(group.service, name) for group in groups for name in group.instances[: group.started]}
-        self.log.wait_for_instances(started, HEALTHY_WITHIN_S)
-        for group in groups:
+        self.log.wait_for_instances(self.started_instances(), HEALTHY_WITHIN_S)
+        for group in (group for group in self.fleet.groups if group.started):
             self.log.wait(f"the effector's view of {group.name}", partial(_runs, group), 0, HEALTHY_WITHIN_S)
         time.sleep(WARM_UP_S)
 
