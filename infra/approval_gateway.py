@@ -20,21 +20,19 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from autopilot.infra.activation import configuration_in_force
-from autopilot.projections.approvals import PendingApproval, pending_approvals
+from autopilot.infra.approval_book import ApprovalBook
+from autopilot.projections.approvals import PendingApproval
 from autopilot.schemas.codec import HEADER_BYTES, Codec
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Draft, Event
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
-from autopilot.schemas.events.policy import ApprovalRequested
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import BundledRegistry, SchemaRegistry
 from autopilot.schemas.signing import SigningKey, holds
 from autopilot.streams.errors import StreamError
 from autopilot.streams.mint import Mint
 from autopilot.streams.publisher import Publisher
-from autopilot.streams.reader import read
 from autopilot.streams.record import EVENT_TYPE, RUN, SIGNATURE, Outgoing
 
 PATH: Final = "/v1/approvals"
@@ -65,8 +63,7 @@ class ApprovalGateway:
         self.host = host
         self.port = port
         self.ready = threading.Event()
-        self._kafka = kafka
-        self._registry = registry
+        self._book = ApprovalBook(kafka, registry)
         self._codec = Codec(registry)
         self._publisher = Publisher(kafka=kafka, registry=registry, producer="gateway", partitions=partitions)
 
@@ -95,7 +92,7 @@ class ApprovalGateway:
     # -- requests ----------------------------------------------------------------------------------------------------
 
     async def _waiting(self, _request: web.Request) -> web.Response:
-        pending = await asyncio.to_thread(self._pending)
+        pending = await asyncio.to_thread(self._book.pending)
         return web.json_response([_shown(one) for one in pending])
 
     async def _take(self, request: web.Request) -> web.Response:
@@ -111,10 +108,6 @@ class ApprovalGateway:
         except StreamError as error:
             return _refused(503, str(error))
         return web.json_response({"event_id": event_id}, status=202)
-
-    def _pending(self) -> list[PendingApproval]:
-        events = read(self._kafka, self._registry, str(Topic.LOG))
-        return pending_approvals(each for each in events if each.envelope.run == LIVE_RUN)
 
     def _pass_on(self, body: Any) -> str:
         name, value, signature = _parts(body)
@@ -137,18 +130,16 @@ class ApprovalGateway:
         return event.envelope.event_id
 
     def _check_signature(self, answer: Answer, signature: bytes, name: str, key: bytes, value: bytes) -> None:
-        signers = configuration_in_force(self._kafka, self._registry).signers()
-        keys = [each.public_key for each in signers if each.name == answer.approver]
+        keys = [each.public_key for each in self._book.signers() if each.name == answer.approver]
         if not any(holds(signature, public, name, key, value) for public in keys):
             raise NotTakenError(403, f"the signature is not that of `{answer.approver}` with a key in force")
 
     def _partition_of(self, answer: Answer) -> int:
         """Where the plan's request stands, answered or not; the policy there refuses what comes too late."""
-        for recorded in read(self._kafka, self._registry, str(Topic.LOG), types=[ApprovalRequested]):
-            request = recorded.payload
-            if isinstance(request, ApprovalRequested) and request.approval_id == answer.approval_id:
-                return recorded.position.partition
-        raise NotTakenError(404, f"there never was a request `{answer.approval_id}`")
+        partition = self._book.partition_of(answer.approval_id)
+        if partition is None:
+            raise NotTakenError(404, f"there never was a request `{answer.approval_id}`")
+        return partition
 
 
 # -- the person's side -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ MendableError           say it in one line, exit code 2; nothing was left half d
 +-- ProvisionError      `infra.security.provision`: the broker refused principals or grants
 +-- RegistryError       `infra.schema_registry`: the registry does not answer or refuses
 +-- SecretFileError     `infra.security.files`: a secret's file is missing or readable by others
++-- SettingsFileError   `infra.settings`: `autopilot.toml` is no TOML
 +-- TopicsError         `infra.platform.topics`: topics cannot be made or stand otherwise
 """
 

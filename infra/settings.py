@@ -3,6 +3,7 @@
 Nothing else reads the environment. `sources_of` says where each value came from, for `autopilot config`.
 """
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ class Settings(BaseSettings):
             init_settings,
             env_settings,
             dotenv_settings,
-            TomlConfigSettingsSource(settings_cls),
+            _file_source(settings_cls),
             file_secret_settings,
         )
 
@@ -166,6 +167,21 @@ class Settings(BaseSettings):
             if name in values:
                 values[name] = values[name].absolute()
         return {PREFIX + name.upper(): _plain(value) for name, value in values.items()}
+
+
+class SettingsFileError(MendableError):
+    """`autopilot.toml` cannot be read, or is no TOML: mend it, or move it away."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(f"`{FILE.absolute()}` cannot be read as TOML: {why}")
+
+
+def _file_source(settings_cls: type[BaseSettings]) -> TomlConfigSettingsSource:
+    """The settings in the file; none without one. Raises `SettingsFileError`."""
+    try:
+        return TomlConfigSettingsSource(settings_cls)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsFileError(error) from None
 
 
 class NotUpError(MendableError):
@@ -234,7 +250,7 @@ class Sourced:
 def sources_of(settings: Settings) -> list[Sourced]:
     """Every setting with its value and where that came from: `environment`, `autopilot.toml` or `default`."""
     environment: Mapping[str, Any] = EnvSettingsSource(Settings)()
-    file: Mapping[str, Any] = TomlConfigSettingsSource(Settings)()
+    file: Mapping[str, Any] = _file_source(Settings)()
     rows = []
     for name, field in Settings.model_fields.items():
         source = "environment" if name in environment else str(FILE) if name in file else "default"

@@ -12,12 +12,12 @@ from autopilot.agents.policy.catalogue import Catalogue, Entry
 from autopilot.agents.policy.shadow import run_of
 from autopilot.agents.policy.standing import remedies_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
+from autopilot.infra.cli.views import waiting_for
 from autopilot.infra.composition import registry_of
 from autopilot.infra.governance import Cluster, Said, address, broadcast, place_of, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.policies.bundle_file import BundleError, parse_bundle
-from autopilot.projections.approvals import pending_approvals
 from autopilot.projections.shadow import RULINGS, compare
 from autopilot.schemas.configuration import document
 from autopilot.schemas.contract import Payload, Topic
@@ -321,12 +321,11 @@ def break_glass(
     if bool(plan) == bool(service):
         refuse("name either a plan that waits (--plan) or a service (--service)")
     if plan:
-        events = read(cluster.kafka, cluster.registry, str(Topic.LOG))
-        waiting = next((p for p in pending_approvals(events) if p.request.decision.plan_id.startswith(plan)), None)
-        if waiting is None:
+        found = waiting_for(settings, lambda pending: pending.request.decision.plan_id.startswith(plan))
+        if not found:
             refuse(f"no plan `{plan}` waits for approval; `autopilot approvals` lists them", NO)
-        decision = waiting.request.decision
-        domain, service, named = waiting.domain, waiting.service, (decision.plan_id, decision.plan_hash, 0)
+        decision = found[0].request.decision
+        domain, service, named = found[0].domain, found[0].service, (decision.plan_id, decision.plan_hash, 0)
     else:
         domain, named = _domain_of(cluster, service), ("", "", time.time_ns() // 1_000 + minutes * 60_000_000)
     glass = BreakGlass(

@@ -1,25 +1,16 @@
 """`autopilot incidents` and `autopilot timeline`: what is going on, and how it came to pass."""
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from autopilot.infra.cli.output import NO, AsJson, clock_time, date_time, duration, print_json, print_table, refuse
-from autopilot.infra.composition import registry_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.cli.views import from_views, log_of
+from autopilot.infra.settings import Settings
+from autopilot.projections.client import Client
 from autopilot.projections.incidents import incidents as incident_rows
 from autopilot.projections.timeline import Timeline
 from autopilot.projections.timeline import timeline as timeline_of
-from autopilot.schemas.contract import Payload, Topic
-from autopilot.schemas.envelope import Recorded
-from autopilot.streams.reader import read
-
-
-def log_of(settings: Settings) -> Iterable[Recorded[Payload]]:
-    """Every event of this run on the log, each partition in order: what shadows would have said is left out."""
-    events = read(kafka_config(settings), registry_of(settings), str(Topic.LOG))
-    return (recorded for recorded in events if recorded.envelope.run == settings.run)
 
 
 def incidents(
@@ -29,7 +20,9 @@ def incidents(
 
     Examples: autopilot incidents --open; autopilot incidents --json
     """
-    rows = [row for row in incident_rows(log_of(Settings())) if not (only_open and row.closed)]
+    settings = Settings()
+    known = from_views(settings, lambda client: client.incidents().incidents, lambda: incident_rows(log_of(settings)))
+    rows = [row for row in known if not (only_open and row.closed)]
     if as_json:
         print_json(rows)
         return
@@ -48,18 +41,33 @@ def timeline(
     Times are Kafka's record times in UTC. Exit code 1 when there is no such incident.
     Examples: autopilot timeline inc-3f0a9c2b71d4e6a8; autopilot timeline inc-3f --json
     """
-    events = list(log_of(Settings()))
-    known = [row.incident_id for row in incident_rows(events)]
-    matching = [name for name in known if name.startswith(incident)]
-    if len(matching) > 1 and incident not in matching:
-        refuse(f"`{incident}` is the beginning of {', '.join(matching)}: say more of it")
-    found = timeline_of(events, incident if incident in matching else matching[0]) if matching else None
+    settings = Settings()
+    found = from_views(settings, lambda client: _served(client, incident), lambda: _folded(settings, incident))
     if found is None:
         refuse(f"no incident `{incident}` is in the log; `autopilot incidents` lists them", NO)
     if as_json:
         print_json(found)
     else:
         print_timeline(found)
+
+
+def _served(client: Client, beginning: str) -> Timeline | None:
+    name = _matching([row.incident_id for row in client.incidents().incidents], beginning)
+    return client.incident(name).timeline if name else None
+
+
+def _folded(settings: Settings, beginning: str) -> Timeline | None:
+    events = list(log_of(settings))
+    name = _matching([row.incident_id for row in incident_rows(events)], beginning)
+    return timeline_of(events, name) if name else None
+
+
+def _matching(known: list[str], beginning: str) -> str:
+    """The one id that begins so, or empty for none. Ends the command when there are several."""
+    matching = [name for name in known if name.startswith(beginning)]
+    if len(matching) > 1 and beginning not in matching:
+        refuse(f"`{beginning}` is the beginning of {', '.join(matching)}: say more of it")
+    return beginning if beginning in matching else next(iter(matching), "")
 
 
 def print_timeline(course: Timeline) -> None:

@@ -8,13 +8,13 @@ import typer
 
 from autopilot.agents.authority import EVERYWHERE, Authority
 from autopilot.infra.cli.governance import cluster_of
-from autopilot.infra.cli.incidents import log_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
+from autopilot.infra.cli.views import waiting, waiting_for
 from autopilot.infra.composition import publisher_of, registry_of
 from autopilot.infra.governance import broadcast, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
-from autopilot.projections.approvals import PendingApproval, pending_approvals
+from autopilot.projections.approvals import PendingApproval
 from autopilot.projections.timeline import why
 from autopilot.schemas.configuration import Fleet
 from autopilot.schemas.contract import Payload, Topic
@@ -39,9 +39,9 @@ def approvals(as_json: AsJson = False) -> None:
 
     Example: autopilot approvals
     """
-    waiting = pending_approvals(log_of(Settings()))
+    pending = waiting(Settings())
     if as_json:
-        print_json([_summary(p) for p in waiting])
+        print_json([_summary(p) for p in pending])
         return
     print_table(
         ("approval", "incident", "domain", "service", "who may", "given", "until (UTC)", "what"),
@@ -56,7 +56,7 @@ def approvals(as_json: AsJson = False) -> None:
                 date_time(p.expires_at_us // 1_000),
                 p.summary,
             )
-            for p in waiting
+            for p in pending
         ),
         "nothing waits for approval",
     )
@@ -130,7 +130,7 @@ def resume(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
 
 
 def _request(prefix: str) -> PendingApproval:
-    matching = [p for p in pending_approvals(log_of(Settings())) if p.approval_id.startswith(prefix)]
+    matching = waiting_for(Settings(), lambda pending: pending.approval_id.startswith(prefix))
     if not matching:
         refuse(f"no request `{prefix}` waits for approval; `autopilot approvals` lists them", NO)
     if len(matching) > 1:

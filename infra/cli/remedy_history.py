@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from autopilot.infra.cli.incidents import log_of
 from autopilot.infra.cli.output import AsJson, print_json, print_table
-from autopilot.infra.cli.views import from_views
+from autopilot.infra.cli.views import from_views, log_of
 from autopilot.infra.settings import Settings
 from autopilot.projections.remedies import Calibration, RemedyRow, calibration_of, remedies
 from autopilot.projections.timeline import percent

@@ -4,17 +4,24 @@ The views are asked when they follow the log; folding the log from its beginning
 log is long, so that a line on standard error says it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import httpx
 from pydantic import ValidationError
 
 from autopilot.infra.cli.output import announce
-from autopilot.infra.composition import api_url
-from autopilot.infra.settings import NotUpError, Settings
+from autopilot.infra.composition import api_url, registry_of
+from autopilot.infra.settings import NotUpError, Settings, kafka_config
+from autopilot.projections.admission import Admission
+from autopilot.projections.approvals import PendingApproval, pending_approvals
 from autopilot.projections.client import Client
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.contract import Payload, Topic
+from autopilot.schemas.envelope import Recorded
+from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.identity import LIVE_RUN
+from autopilot.streams.reader import read_raw
 
 A = TypeVar("A")
 LAG: Final = 1_000
@@ -22,7 +29,7 @@ LAG: Final = 1_000
 
 
 def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[], A]) -> A:
-    """What the views answer, or what `scan` finds in the log. `settings.run` says whose log it is."""
+    """What the views answer, or what `scan` finds in the log. Raises `NotUpError` when there is neither."""
     if settings.run == LIVE_RUN:
         try:
             with Client(api_url(settings)) as client:
@@ -36,5 +43,28 @@ def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[]
             why = "no views are served here"
     else:
         why = f"the views are of the run `{LIVE_RUN}`"
+    kafka_config(settings)  # without a Kafka that is known there is nothing to announce
     announce(f"{why}: reading the whole log")
     return scan()
+
+
+def log_of(settings: Settings) -> Iterator[Recorded[Payload]]:
+    """Every event of this run on the log that counts, each partition in order: as the views are shown it."""
+    admission = Admission(Codec(registry_of(settings)), EVENT_TYPES.values(), {}, settings.run)
+    for record in read_raw(kafka_config(settings), str(Topic.LOG)):
+        recorded = admission.admit(record)
+        if recorded is not None:
+            yield recorded
+
+
+def waiting(settings: Settings) -> list[PendingApproval]:
+    """The requests that wait for people, oldest first."""
+    return from_views(
+        settings, lambda client: client.approvals().approvals, lambda: pending_approvals(log_of(settings))
+    )
+
+
+def waiting_for(settings: Settings, wanted: Callable[[PendingApproval], bool]) -> list[PendingApproval]:
+    """Those that are wanted. A view may be a moment behind what a person was just shown: the log is asked as well."""
+    found = [one for one in waiting(settings) if wanted(one)]
+    return found or [one for one in pending_approvals(log_of(settings)) if wanted(one)]

@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from autopilot.infra.composition import PROCESSES, environment_of, registry_url
 from autopilot.infra.platform.ports import PortBook
-from autopilot.infra.settings import NotUpError, Settings, kafka_config, sources_of
+from autopilot.infra.settings import NotUpError, Settings, SettingsFileError, kafka_config, sources_of
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,16 @@ def test_an_unknown_setting_in_the_file_is_refused(empty_folder: Path) -> None:
     (empty_folder / "autopilot.toml").write_text("partition = 8\n")
     with pytest.raises(ValidationError, match="partition"):
         Settings()
+
+
+@pytest.mark.parametrize("content", ["home = \n", "[unclosed\n", "a = 1\na = 2\n"])
+def test_a_file_that_is_no_toml_is_something_that_a_person_can_mend(empty_folder: Path, content: str) -> None:
+    file = empty_folder / "autopilot.toml"
+    file.write_text(content)
+    with pytest.raises(SettingsFileError) as raised:
+        Settings()
+    assert str(raised.value).startswith(f"`{file}` cannot be read as TOML: ")
+    assert "\n" not in str(raised.value)
 
 
 def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
