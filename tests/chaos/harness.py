@@ -33,7 +33,8 @@ BROKER = "broker"
 class Platform:
     """The processes, by name. One that ends on its own or is killed is started again."""
 
-    def __init__(self, kafka: Mapping[str, str], folder: Path, logs: Path) -> None:
+    def __init__(self, kafka: Mapping[str, str], folder: Path, logs: Path, program: Path = PROGRAM) -> None:
+        self._program = program
         self._arguments = [kafka["bootstrap.servers"], str(folder)]
         self._logs = logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -44,7 +45,7 @@ class Platform:
         self._logs.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(p) for p in _PATHS)}
         with (self._logs / f"{name}.log").open("ab") as log:
-            command = [sys.executable, str(PROGRAM), name, *self._arguments]
+            command = [sys.executable, str(self._program), name, *self._arguments]
             self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def start_all(self) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 from mortal_process import MID_EFFECT
-from sagas import ADA, POLICY, authorization, plan, signers, step
+from plans import first_step, proposal, reverting
+from sagas import ADA, POLICY, signers
 
 from autopilot.agents.executor.states import execution_of, idempotency_key
 from autopilot.infra.effector.rig import Rig
@@ -20,7 +21,8 @@ from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import RollbackStarted, StepRequested
 from autopilot.schemas.events.people import ConfigurationActivated
-from autopilot.schemas.events.planner import REVERT, Action, PlanProposed
+from autopilot.schemas.events.planner import Action, PlanProposed
+from autopilot.schemas.events.policy import PlanAuthorized
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.publisher import Publisher
@@ -31,7 +33,6 @@ REGISTRY = BundledRegistry()
 PARTITIONS = 1
 DIES_S = 90.0
 ANSWERS_S = 90.0
-LASTS_US = 3_600_000_000
 RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
 
 
@@ -110,24 +111,17 @@ class MortalEffector:
     def ask(self, action: Action, timeout_s: float, *, revert: bool = False) -> StepRequested:
         """Proposes a plan of one step, authorises it, and asks for the step. With `revert` the plan can be undone."""
         self._asked += 1
-        back = Action(driver=action.driver, verb=REVERT, target=action.target, parameters={"step": "s1"})
-        changes = {"action": action, "compensation": back if revert else None, "timeout_ms": round(timeout_s * 1_000)}
-        of = plan(step(1).model_copy(update=changes), plan_id=f"plan-{self._asked}")
-        not_after_us = time.time_ns() // 1_000 + LASTS_US
-        of = of.model_copy(update={"incident_id": f"inc-{self._asked}", "expires_at_us": not_after_us})
-        decided = authorization(of, decision_id=f"dec-{self._asked}").model_copy(update={"not_after_us": not_after_us})
-        request = _request(of, decided.decision.decision_id, "forward", not_after_us)
+        of, decided = proposal(str(self._asked), first_step(action, timeout_s, revert=revert))
+        request = _request(of, decided)
         self._say(self._policy, of, decided)
         self._say(self._executor, request)
         return request
 
     def ask_back(self, forward: StepRequested) -> StepRequested:
         """Turns an execution back, and asks for its step to be reverted."""
-        back = Action(
-            driver=forward.action.driver, verb=REVERT, target=forward.action.target, parameters={"step": "s1"}
-        )
         key = idempotency_key(forward.execution_id, forward.step_id, "compensation")
-        request = forward.model_copy(update={"phase": "compensation", "action": back, "idempotency_key": key})
+        changes = {"phase": "compensation", "action": reverting(forward.action), "idempotency_key": key}
+        request = forward.model_copy(update=changes)
         named = forward.model_dump(include={"execution_id", "plan_id", "incident_id"})
         self._say(self._executor, RollbackStarted(**named, reason="r", step_ids=["s1"]), request)
         return request
@@ -159,19 +153,20 @@ class MortalEffector:
         return [p for p in self._told if isinstance(p, kinds) and (p.execution_id, p.phase) == attempt]
 
 
-def _request(of: PlanProposed, decision_id: str, phase: str, not_after_us: int) -> StepRequested:
+def _request(of: PlanProposed, decided: PlanAuthorized) -> StepRequested:
+    """What the executor asks for."""
     (only,) = of.steps
-    execution_id = execution_of(decision_id)
+    execution_id = execution_of(decided.decision.decision_id)
     return StepRequested(
         execution_id=execution_id,
         plan_id=of.plan_id,
         incident_id=of.incident_id,
-        decision_id=decision_id,
+        decision_id=decided.decision.decision_id,
         step_id=only.step_id,
-        phase=phase,
+        phase="forward",
         attempt=1,
-        idempotency_key=idempotency_key(execution_id, only.step_id, phase),
+        idempotency_key=idempotency_key(execution_id, only.step_id, "forward"),
         action=only.action,
         timeout_ms=only.timeout_ms,
-        not_after_us=not_after_us,
+        not_after_us=decided.not_after_us,
     )

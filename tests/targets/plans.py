@@ -1,0 +1,39 @@
+"""Plans about real targets, and the decisions that authorise them."""
+
+import time
+from typing import Any
+
+from sagas import authorization, plan, step
+
+from autopilot.schemas.events.planner import REVERT, Action, PlanProposed, Step
+from autopilot.schemas.events.policy import PlanAuthorized
+from autopilot.schemas.plan_hash import plan_hash
+
+LASTS_US = 3_600_000_000
+
+
+def reverting(action: Action) -> Action:
+    """What puts back what the first step's action changed."""
+    return Action(driver=action.driver, verb=REVERT, target=action.target, parameters={"step": "s1"})
+
+
+def first_step(action: Action, timeout_s: float, *, revert: bool) -> Step:
+    """Step `s1`; with `revert` it can be undone."""
+    changes: dict[str, Any] = {"action": action, "timeout_ms": round(timeout_s * 1_000), "max_attempts": 3}
+    return step(1).model_copy(update={**changes, "compensation": reverting(action) if revert else None})
+
+
+def failing_step(driver: str, target: str) -> Step:
+    """Step `s2`, which fails for good."""
+    action = Action(driver=driver, verb="no-such-verb", target=target, parameters={})
+    return step(2, undo=False).model_copy(update={"action": action})
+
+
+def proposal(name: str, *steps: Step) -> tuple[PlanProposed, PlanAuthorized]:
+    """A plan of these steps and its authorisation; `name` sets them apart from all others."""
+    not_after_us = time.time_ns() // 1_000 + LASTS_US
+    of = plan(*steps, plan_id=f"plan-{name}")
+    of = of.model_copy(update={"incident_id": f"inc-{name}", "expires_at_us": not_after_us})
+    assert of.plan_hash == plan_hash(of.steps, of.verification)
+    decided = authorization(of, decision_id=f"dec-{name}")
+    return of, decided.model_copy(update={"not_after_us": not_after_us})
