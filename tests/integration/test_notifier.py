@@ -1,4 +1,4 @@
-"""The notifier on a real Kafka, with real HTTP receivers: said once in the log, delivered at least once, also killed."""
+"""The notifier on a real Kafka with real receivers: said once in the log, delivered at least once, also when killed."""
 
 import json
 import os
