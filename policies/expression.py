@@ -5,12 +5,16 @@ silent: a value of the announced type, or an `ExpressionError` that says why the
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from cel_expr_python import cel
 
+from autopilot.policies.cel_engine import names_in
+
 Value = bool | int | str
 VariableTypes = Mapping[str, type[Value]]
+
+_MOST_COMPILED = 4_096
+_MOST_KEPT = 1_024
 
 _CEL_TYPES: dict[type, cel.Type] = {bool: cel.Type.BOOL, int: cel.Type.INT, str: cel.Type.STRING}
 
@@ -30,31 +34,55 @@ class Environment:
     def __init__(self, variables: VariableTypes) -> None:
         self.variables = dict(variables)
         self._env = cel.NewEnv(variables={name: _CEL_TYPES[kind] for name, kind in variables.items()})
-        self.compile = lru_cache(maxsize=4096)(self._compile)
+        self._kept: dict[tuple[str, type[Value]], Expression] = {}
 
-    def _compile(self, source: str, gives: type[Value]) -> "Expression":
+    def compile(self, source: str, gives: type[Value]) -> "Expression":
         """The compiled expression. Raises `ExpressionError` when it does not compile or gives another type."""
+        kept = self._kept.get((source, gives))
+        if kept is None:
+            if len(self._kept) >= _MOST_COMPILED:
+                self._kept.clear()
+            kept = self._kept[source, gives] = self._compiled(source, gives)
+        return kept
+
+    def _compiled(self, source: str, gives: type[Value]) -> "Expression":
         try:
             compiled = self._env.compile(source)
         except Exception as error:  # the binding raises plain RuntimeError for every compile error
             raise ExpressionError(source, str(error)) from None
         if compiled.return_type() != _CEL_TYPES[gives]:
             raise ExpressionError(source, f"gives {compiled.return_type().name()}, expected {gives.__name__}")
-        return Expression(source, compiled, gives)
+        names = tuple(name for name in names_in(source) if name in self.variables)
+        return Expression(source, compiled, gives, names)
 
 
 class Expression:
-    """A compiled expression."""
+    """A compiled expression. `names` are the variables that it mentions: all that its value depends on."""
 
-    def __init__(self, source: str, compiled: cel.Expression, gives: type[Value]) -> None:
+    def __init__(self, source: str, compiled: cel.Expression, gives: type[Value], names: tuple[str, ...]) -> None:
         self.source = source
+        self.names = names
         self._compiled = compiled
         self._gives = gives
+        self._kept: dict[tuple[Value, ...], Value] = {}
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
-        """The value under `values`, which must hold every variable. Raises `ExpressionError`."""
+        """The value under `values`, which must hold every variable. Raises `ExpressionError`.
+
+        Values are kept for as many of the variables' values as came up last: evaluating costs more than looking up.
+        """
+        key = tuple([values[name] for name in self.names])
+        value = self._kept.get(key)
+        if value is None:
+            value = self._evaluate(dict(zip(self.names, key, strict=True)))
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = value
+        return value
+
+    def _evaluate(self, data: Mapping[str, Value]) -> Value:
         try:
-            result = self._compiled.eval(data=values)
+            result = self._compiled.eval(data=data)
         except Exception as error:  # an exhausted iteration budget raises RuntimeError
             raise ExpressionError(self.source, str(error)) from None
         value = result.plain_value()

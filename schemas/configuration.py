@@ -10,31 +10,26 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from autopilot.schemas.events.observer import Severity, SliKind
 from autopilot.schemas.events.people import Document
 from autopilot.schemas.events.planner import RiskClass
 from autopilot.schemas.identity import digest_of
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
-"""A name of lower-case letters, digits, `.`, `_`, `-`; at most 64 characters."""
-
-
-class Written(BaseModel):
-    """A part of a document: frozen, and unknown fields are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Autonomy(StrEnum):
-    """How far the autopilot may go for a service."""
-
-    OBSERVE = "observe"
-    RECOMMEND = "recommend"
-    APPROVE = "approve"
-    ACT_AND_TELL = "act_and_tell"
-    ACT = "act"
+from autopilot.schemas.remedies import (
+    Remedy,
+    RemedyAction,
+    RemedyCatalogue,
+    RemedyConstraint,
+    RemedyFlapping,
+    RemedyGate,
+    RemedyOperator,
+    RemedyStep,
+    RemedyVariable,
+    RemedyVerification,
+    VariableType,
+)
+from autopilot.schemas.written import Autonomy, Name, Written
 
 
 class TargetRef(Written):
@@ -49,7 +44,7 @@ class TelemetryContract(Written):
     """What telemetry a service owes: the metrics that quality is judged on, and how often they come."""
 
     interval_ms: int = Field(default=10_000, ge=100)
-    required_metrics: list[str] = []
+    required_metrics: list[str] = Field(default=[])
     stale_after_ms: int = Field(default=60_000, ge=100)
     lost_after_ms: int = Field(default=120_000, ge=100)
 
@@ -64,8 +59,8 @@ class Service(Written):
     environment: str = "production"
     autonomy: Autonomy = Autonomy.APPROVE
     instances: int = Field(default=1, ge=1, description="declared capacity, in instances")
-    depends_on: list[Name] = []
-    targets: list[TargetRef] = []
+    depends_on: list[Name] = Field(default=[])
+    targets: list[TargetRef] = Field(default=[])
     telemetry: TelemetryContract = TelemetryContract()
 
 
@@ -91,7 +86,7 @@ class Selector(Written):
     """Series by metric name and by the attributes that must be equal; series that match are added up."""
 
     metric: str
-    attributes: dict[str, str] = {}
+    attributes: dict[str, str] = Field(default={})
 
 
 class RatioIndicator(Written):
@@ -139,82 +134,6 @@ class ServiceLevelObjectives(Written):
     kind: Literal["ServiceLevelObjectives"] = "ServiceLevelObjectives"
     name: Name
     objectives: list[Objective]
-
-
-class RemedyAction(Written):
-    """An action with parameters as CEL expressions over the planner's variables, each giving a string."""
-
-    verb: Name
-    parameters: dict[str, str] = {}
-
-
-class RemedyGate(Written):
-    """What must be seen after a step before the next one is taken. See `StageGate` of the planner's events."""
-
-    slo_names: list[str] = []
-    guard_metrics: list[str] = []
-    settle_ms: int = Field(default=5_000, ge=0)
-    after_ms: int = Field(default=60_000, ge=100)
-    deadline_ms: int = Field(default=600_000, ge=100)
-    canary: dict[str, str] = Field(default={}, description="attributes of the canary's series")
-    control: dict[str, str] = Field(default={}, description="attributes of the series that it is compared with")
-
-
-class RemedyStep(Written):
-    """One step of a remedy."""
-
-    id: Name
-    driver: Name
-    role: str = Field(default="", description="role of the target, where the service has several of the driver")
-    action: RemedyAction
-    compensation: RemedyAction | None = None
-    timeout_ms: int = Field(default=30_000, ge=100)
-    max_attempts: int = Field(default=2, ge=1, le=10)
-    settle_ms: int = Field(default=0, ge=0)
-    gate: RemedyGate | None = Field(default=None, description="what must be seen before the next step")
-
-
-class RemedyVerification(Written):
-    """How the remedy's effect is judged."""
-
-    guard_metrics: list[str] = Field(
-        default=[],
-        description="metrics that must not rise; `METRIC decrease` must not fall, `METRIC either` do neither",
-    )
-    before_ms: int = Field(default=300_000, ge=100)
-    settle_ms: int = Field(default=30_000, ge=0)
-    after_ms: int = Field(default=300_000, ge=100)
-    deadline_ms: int = Field(default=1_800_000, ge=100)
-
-
-class Remedy(Written):
-    """One thing that may be done about an incident."""
-
-    name: Name
-    summary: str
-    signal_kinds: list[str] = ["slo_burn"]
-    slis: list[SliKind] = []
-    precondition: str = Field(default="true", description="CEL over the planner's variables, giving a bool")
-    risk_class: RiskClass
-    autonomy: Autonomy = Field(
-        default=Autonomy.RECOMMEND, description="how far it may go until a person changes that for a service"
-    )
-    reversible: bool = True
-    cost: int = Field(default=1, ge=0)
-    prior_successes_milli: int = Field(default=1_000, ge=1, description="declared prior: successes in thousandths")
-    prior_failures_milli: int = Field(default=1_000, ge=1, description="declared prior: failures in thousandths")
-    blast_radius_instances: str = Field(default="service_instances", description="CEL giving an int")
-    cooldown_ms: int = Field(default=60_000, ge=0)
-    steps: list[RemedyStep] = Field(min_length=1)
-    verification: RemedyVerification = RemedyVerification()
-
-
-class RemedyCatalogue(Written):
-    """What may be done."""
-
-    kind: Literal["RemedyCatalogue"] = "RemedyCatalogue"
-    name: Name
-    remedies: list[Remedy]
 
 
 class BudgetUnit(StrEnum):
@@ -303,7 +222,7 @@ class Freeze(Written):
 
     from_us: int
     until_us: int
-    domains: list[Name] = []
+    domains: list[Name] = Field(default=[])
     reason: str
 
 
@@ -314,8 +233,49 @@ class Calendar(Written):
     name: Name
     utc_offset_minutes: int = Field(default=0, ge=-840, le=840, description="pinned: no zone database is consulted")
     change_windows: list[ChangeWindow]
-    freezes: list[Freeze] = []
+    freezes: list[Freeze] = Field(default=[])
 
+
+__all__ = [
+    "KINDS",
+    "Autonomy",
+    "BudgetUnit",
+    "BurnAlert",
+    "Calendar",
+    "ChangeWindow",
+    "Configuration",
+    "Domain",
+    "Fleet",
+    "Freeze",
+    "Name",
+    "Objective",
+    "Principal",
+    "RatioIndicator",
+    "Remedy",
+    "RemedyAction",
+    "RemedyCatalogue",
+    "RemedyConstraint",
+    "RemedyFlapping",
+    "RemedyGate",
+    "RemedyOperator",
+    "RemedyStep",
+    "RemedyVariable",
+    "RemedyVerification",
+    "RiskBudget",
+    "RiskBudgets",
+    "Role",
+    "Selector",
+    "Service",
+    "ServiceLevelObjectives",
+    "Signers",
+    "TargetRef",
+    "TelemetryContract",
+    "ThresholdIndicator",
+    "VariableType",
+    "Written",
+    "canonical",
+    "document",
+]  # fmt: skip
 
 KINDS: dict[str, type[Written]] = {
     "Fleet": Fleet,
@@ -342,10 +302,18 @@ def document(content: dict[str, Any]) -> Document:
     return Document(kind=content["kind"], name=content["name"], digest=digest_of(text), content=text)
 
 
+def _founded(catalogue: RemedyCatalogue) -> RemedyCatalogue:
+    """Each remedy with a goal bound to variables, operators and constraints, so that its digest is of these too."""
+    parts = catalogue.model_dump(mode="json", include={"variables", "operators", "constraints"})
+    rests_on = digest_of(canonical(parts))
+    remedies = [r.model_copy(update={"rests_on": rests_on if r.goal else ""}) for r in catalogue.remedies]
+    return catalogue.model_copy(update={"remedies": remedies})
+
+
 class Configuration(Written):
     """The documents in force, of all kinds. Kept in agents' states; what it does not know it leaves as documents."""
 
-    documents: dict[str, dict[str, Document]] = {}
+    documents: dict[str, dict[str, Document]] = Field(default={})
     said_at_us: int = 0
     """When the last activation was said, by its author's clock; an earlier one is a repetition and does not count."""
 
@@ -369,10 +337,14 @@ class Configuration(Written):
         parsed = (ServiceLevelObjectives.model_validate_json(d.content) for d in self.of_kind("ServiceLevelObjectives"))
         return [objective for slos in parsed for objective in slos.objectives]
 
+    def catalogues(self) -> list[RemedyCatalogue]:
+        """Every remedy catalogue in force; a remedy with a goal says what it rests on."""
+        parsed = (RemedyCatalogue.model_validate_json(doc.content) for doc in self.of_kind("RemedyCatalogue"))
+        return [_founded(catalogue) for catalogue in parsed]
+
     def remedies(self) -> list[Remedy]:
         """Every remedy in force, in the documents' order."""
-        parsed = (RemedyCatalogue.model_validate_json(doc.content) for doc in self.of_kind("RemedyCatalogue"))
-        return [remedy for catalogue in parsed for remedy in catalogue.remedies]
+        return [remedy for catalogue in self.catalogues() for remedy in catalogue.remedies]
 
     def signers(self) -> list[Principal]:
         """Every principal in force."""

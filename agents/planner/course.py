@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from autopilot.agents.planner.case import attempt_key
 from autopilot.agents.planner.confidence import Tally
 from autopilot.agents.planner.incident import INCIDENT, Incident, Phase, Trigger
 from autopilot.agents.planner.planning import hand_over, plan, tried, withdraw
-from autopilot.agents.planner.remedies import attempt_key
 from autopilot.agents.planner.state import Turn
 from autopilot.schemas.configuration import Role
 from autopilot.schemas.events.effector import FailureClass
@@ -18,6 +18,8 @@ from autopilot.schemas.events.executor import (
 from autopilot.schemas.events.policy import PlanAuthorized, PlanDenied
 from autopilot.schemas.events.verifier import Outcome, OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
+STAGE = "stage"
+"""The phase of an outcome of one stage. A rejected one counts against the remedy; a verified one says little yet."""
 REMEDY = "remedy"
 """The phase of an outcome that counts for a remedy; the undoing of one says nothing about it."""
 
@@ -87,7 +89,8 @@ def verified(turn: Turn, payload: OutcomeVerified) -> None:
     if incident is None:
         return
     clearing_us = turn.now_us + turn.limits.clearing_ms * 1000
-    incident = turn.move(incident, Trigger.OUTCOME_VERIFIED, deadline_us=clearing_us)
+    helped = (*incident.helped, attempt_key(outcome.remedy, outcome.context))
+    incident = turn.move(incident, Trigger.OUTCOME_VERIFIED, deadline_us=clearing_us, helped=helped)
     if not incident.signals:
         turn.close(incident, "remediated", "a remedy was verified and every signal has cleared")
 
@@ -95,6 +98,9 @@ def verified(turn: Turn, payload: OutcomeVerified) -> None:
 def rejected(turn: Turn, payload: OutcomeRejected) -> None:
     """Counts against the remedy, whose execution is now undone; a rollback that did harm leaves it to a person."""
     outcome = payload.outcome
+    if outcome.phase == STAGE:
+        _count(turn, outcome, verified=0, rejected=1)  # the executor undoes it and says what came of it
+        return
     if outcome.phase != REMEDY:
         _rollback_rejected(turn, outcome)
         return

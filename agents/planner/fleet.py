@@ -1,10 +1,10 @@
 """The documents in force as the planner looks at them: services, what they depend on, objectives and remedies."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autopilot.schemas.configuration import Configuration, Remedy, Service, canonical
-from autopilot.schemas.identity import digest_of
+from autopilot.agents.planner.catalogue import Entry, entries_of
+from autopilot.schemas.configuration import Configuration, RemedyFlapping, Service
 
 KINDS = ("Fleet", "RemedyCatalogue", "ServiceLevelObjectives")
 """Kinds of documents that the planner keeps in its state."""
@@ -18,10 +18,11 @@ class FleetView:
     reaches: Mapping[str, frozenset[str]]
     """Service -> every service that it depends on, directly or through others."""
     reached_by: Mapping[str, frozenset[str]]
-    remedies: tuple[tuple[Remedy, str], ...]
-    """Each remedy with the digest of its definition, by name; of two of one name the first counts."""
+    remedies: tuple[Entry, ...]
+    """Each remedy with what it rests on, by name; of two of one name the first counts."""
     objectives: Mapping[str, tuple[str, ...]]
     """Service -> names of its objectives."""
+    flapping: RemedyFlapping
 
     def related(self, service: str) -> list[str]:
         """The services that this one depends on or that depend on it, in its own domain, by name."""
@@ -52,12 +53,14 @@ def view_of(configuration: Configuration) -> FleetView:
     objectives: dict[str, tuple[str, ...]] = {}
     for objective in configuration.objectives():
         objectives[objective.service] = (*objectives.get(objective.service, ()), objective.name)
+    catalogues = configuration.catalogues()
     return FleetView(
         services=services,
         reaches=reaches,
         reached_by={name: frozenset(others) for name, others in reached_by.items()},
-        remedies=tuple(_digested(configuration.remedies())),
+        remedies=entries_of(catalogues),
         objectives=objectives,
+        flapping=catalogues[0].flapping if catalogues else RemedyFlapping(),
     )
 
 
@@ -70,10 +73,3 @@ def _reached(name: str, services: Mapping[str, Service]) -> frozenset[str]:
             reached.add(other)
             ahead += services[other].depends_on if other in services else []
     return frozenset(reached)
-
-
-def _digested(remedies: Iterable[Remedy]) -> list[tuple[Remedy, str]]:
-    first: dict[str, Remedy] = {}
-    for remedy in remedies:
-        first.setdefault(remedy.name, remedy)
-    return [(remedy, digest_of(canonical(remedy.model_dump(mode="json")))) for _, remedy in sorted(first.items())]

@@ -151,6 +151,8 @@ class Incident:
     plans: int = 0
     tried: dict[str, str] = field(default_factory=dict)
     """`remedy@service` -> what came of it, for each that is not to be tried again."""
+    helped: tuple[str, ...] = ()
+    """`remedy@context` of what was verified in it: when it comes back soon, that did not last."""
     handed_over: bool = False
     """A person has to act: nothing further is proposed, whatever changes."""
     said: str = ""
@@ -158,4 +160,4 @@ class Incident:
     deadline_us: int = 0
     """When the phase has lasted too long; 0 without a limit."""
     retry_at_us: int = 0
-    """When a cooldown ends that stands in the way of a remedy; 0 for none."""
+    """When something ends that stands in the way of a remedy, such as a cooldown; 0 for none."""

@@ -5,20 +5,21 @@ no two plans hold one target at the same time, that lost telemetry never leads t
 from the log alone: the catalogue, the outcomes so far and the state of the targets as the effector observed them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
 from autopilot.agents.planner import course, signals
+from autopilot.agents.planner.case import Level, attempt_key
 from autopilot.agents.planner.fleet import KINDS, FleetView, view_of
 from autopilot.agents.planner.incident import INCIDENT, Incident, Phase, Trigger
 from autopilot.agents.planner.planning import hand_over, plan, reconsider, renew, tried, withdraw
 from autopilot.agents.planner.state import Limits, PlannerState, Turn
 from autopilot.agents.planner.variables import UNKNOWN, Target, target_key
-from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.configuration import Configuration, Role
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Output, Recorded
 from autopilot.schemas.events.effector import TargetObserved
@@ -28,12 +29,15 @@ from autopilot.schemas.events.executor import (
     ExecutionRolledBack,
     ExecutionStarted,
 )
+from autopilot.schemas.events.governance import RemedyAutonomyChanged, RemedyAutonomyLowered
 from autopilot.schemas.events.observer import SignalCleared, SignalRaised, SignalUpdated
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.policy import PlanAuthorized, PlanDenied
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.identity import digest_of
+
+V = TypeVar("V")
 
 KEPT_VIEWS = 8
 """Configurations whose view is kept; partitions pass through the same ones at slightly different moments."""
@@ -42,10 +46,36 @@ KEPT_VIEWS = 8
 def _configured(turn: Turn, payload: ConfigurationActivated) -> None:
     """Takes over what the planner needs of the documents, and looks again where nothing was found before."""
     turn.state.authority.activate(payload)
-    known = {remedy.name for remedy, _ in turn.view.remedies}
-    used = turn.state.used_at_us
-    turn.state.used_at_us = {key: at for key, at in used.items() if key.partition("@")[0] in known}
+    known = {entry.remedy.name for entry in turn.view.remedies}
+    state = turn.state
+    state.used_at_us = _of_known(state.used_at_us, known)
+    state.ended_at_us = _of_known(state.ended_at_us, known)
+    state.autonomies = _of_known(state.autonomies, known)
     _reconsider_each(turn, turn.state.incidents.values())
+
+
+def _of_known(by_key: Mapping[str, V], known: set[str]) -> dict[str, V]:
+    """The entries of remedies that are still in the catalogue."""
+    return {key: value for key, value in by_key.items() if key.partition("@")[0] in known}
+
+
+def _autonomy_changed(turn: Turn, payload: RemedyAutonomyChanged) -> None:
+    """Takes over how far a person lets a remedy go. Whether that counts in full is the policy's to judge."""
+    roles = (Role.OPERATOR, Role.AUTHOR, Role.ADMINISTRATOR)
+    if turn.recorded.signed_by == payload.changed_by and turn.state.authority.has(payload.changed_by, *roles):
+        _leveled(turn, payload)
+
+
+def _autonomy_lowered(turn: Turn, payload: RemedyAutonomyLowered) -> None:
+    """Takes over that the policy lets a remedy go less far."""
+    if turn.state.authority.has(turn.recorded.signed_by, Role.POLICY):
+        _leveled(turn, payload)
+
+
+def _leveled(turn: Turn, payload: RemedyAutonomyChanged | RemedyAutonomyLowered) -> None:
+    key = attempt_key(payload.remedy, payload.service)
+    turn.state.autonomies[key] = Level(payload.autonomy, payload.remedy_digest)
+    _reconsider_each(turn, [turn.state.incidents[one] for one in turn.state.of_service.get(payload.service, ())])
 
 
 def _observed(turn: Turn, payload: TargetObserved) -> None:
@@ -126,6 +156,8 @@ _Handler = Callable[[Turn, Any], None]
 HANDLERS: dict[type[Payload], _Handler] = {
     Tick: _ticked,
     ConfigurationActivated: _configured,
+    RemedyAutonomyChanged: _autonomy_changed,
+    RemedyAutonomyLowered: _autonomy_lowered,
     Halt: _halted,
     Resume: _resumed,
     TargetObserved: _observed,

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+from autopilot.agents.planner.case import Case, attempt_key
+from autopilot.agents.planner.flapping import Rhythm, condition_of
 from autopilot.agents.planner.grouping import suspect_of
 from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, OpenPlan, Phase, Trigger, urgency
 from autopilot.agents.planner.look_at import for_no_remedy
-from autopilot.agents.planner.remedies import Candidate, Case, Choice, attempt_key, choose, why_not_chosen
+from autopilot.agents.planner.remedies import Candidate, Choice, choose, why_not_chosen
 from autopilot.agents.planner.state import Turn
 from autopilot.schemas.configuration import Autonomy, Service, canonical
 from autopilot.schemas.events.planner import (
@@ -29,19 +31,24 @@ def plan(turn: Turn, incident: Incident) -> None:
     suspect = suspect_of(incident.signals, turn.view)
     service = turn.view.services.get(suspect)
     obstacle = _obstacle(turn, incident, suspect, service)
+    if obstacle is None and (until_us := _flaps_until_us(turn, incident, suspect)):
+        incident = turn.keep(replace(incident, retry_at_us=until_us))
+        obstacle = f"`{suspect}` flaps: what is wrong has come and gone {turn.view.flapping.raises} times by now"
     if obstacle is not None or service is None:
         say_no_plan(turn, incident, suspect, obstacle or "")
         return
     blocker = _treating_a_dependency(turn, incident, suspect)
     if blocker:
-        turn.wait(incident, blocker)
+        reason = f"`{suspect}` depends on what the other incident acts on"
+        turn.wait(incident, blocker, [], suspect, reason)
         return
     choice = _search(turn, incident, service)
     if not choice.ranked:
         turn.keep(incident := replace(incident, retry_at_us=choice.retry_at_us))
         say_no_plan(turn, incident, suspect, "no remedy applies", choice.rejected)
-    elif holders := [turn.state.holders[t] for t in choice.ranked[0].targets if t in turn.state.holders]:
-        turn.wait(incident, holders[0])
+    elif held := [target for target in choice.ranked[0].targets if target in turn.state.holders]:
+        blocker = turn.state.holders[held[0]]
+        turn.wait(incident, blocker, held, suspect, f"a plan of the other incident holds {', '.join(held)}")
     else:
         _propose(turn, incident, suspect, choice)
 
@@ -130,6 +137,13 @@ def _obstacle(turn: Turn, incident: Incident, suspect: str, service: Service | N
     return None
 
 
+def _flaps_until_us(turn: Turn, incident: Incident, suspect: str) -> int:
+    """Until when one of the suspect's conditions counts as flapping; 0 when none does."""
+    conditions = (condition_of(signal) for signal in incident.signals if signal.service == suspect)
+    rhythms = (turn.state.rhythms.get(condition, Rhythm()) for condition in conditions)
+    return max((one.flaps_until_us(turn.now_us, turn.view.flapping) for one in rhythms), default=0)
+
+
 def _treating_a_dependency(turn: Turn, incident: Incident, suspect: str) -> str:
     """Another incident that acts on something that the suspect depends on: its end may be all that is needed."""
     for name in sorted(turn.view.reaches.get(suspect, ())):
@@ -145,7 +159,17 @@ def _treating_a_dependency(turn: Turn, incident: Incident, suspect: str) -> str:
 def _search(turn: Turn, incident: Incident, service: Service) -> Choice:
     signals = sorted((s for s in incident.signals if s.service == service.name), key=urgency)
     state = turn.state
-    case = Case(incident, signals, service, state.targets, state.tallies, state.used_at_us, turn.now_us)
+    case = Case(
+        incident,
+        signals,
+        service,
+        state.targets,
+        state.tallies,
+        state.used_at_us,
+        state.ended_at_us,
+        state.autonomies,
+        turn.now_us,
+    )
     return choose(case, turn.view.remedies)
 
 
@@ -167,11 +191,11 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
         summary=f"{remedy.summary}: {'; '.join(_described(step) for step in best.steps)}",
         steps=best.steps,
         verification=verification,
-        risk_class=remedy.risk_class,
-        reversible=remedy.reversible,
+        risk_class=best.risk_class,
+        reversible=best.composed.reversible,
         blast_radius_bp=best.blast_radius_bp,
-        blast_radius_instances=best.instances,
-        cost=remedy.cost,
+        blast_radius_instances=best.composed.instances,
+        cost=best.composed.cost,
         confidence_bp=best.posterior.bound_bp,
         basis=_basis(best),
         alternatives=lesser + choice.rejected,
@@ -186,11 +210,11 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
         expires_at_us=payload.expires_at_us,
         patience_ms=_patience_ms(payload) + turn.limits.stall_margin_ms,
         steps_digest=best.steps_digest,
-        leaves_nothing=remedy.reversible and not any(step.compensation for step in best.steps),
+        leaves_nothing=best.composed.reversible and not any(step.compensation for step in best.steps),
     )
-    turn.hold(incident, best.targets)
     turn.move(incident, Trigger.PLAN_PROPOSED, plan=held, plans=attempt, retry_at_us=0, said="")
     turn.say(payload, incident, suspect)
+    turn.lock(incident, held)
 
 
 def _verification(turn: Turn, incident: Incident, suspect: str, best: Candidate) -> Verification:

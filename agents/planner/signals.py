@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from autopilot.agents.planner.flapping import Rhythm, condition_of
 from autopilot.agents.planner.grouping import why_fits
 from autopilot.agents.planner.incident import INCIDENT, Incident, Phase, Signal, Trigger, urgency
 from autopilot.agents.planner.look_at import for_telemetry_lost
@@ -113,6 +114,9 @@ def _renewed(signal: Signal, payload: SignalUpdated) -> Signal:
 
 
 def _place(turn: Turn, signal: Signal) -> None:
+    condition = condition_of(signal)
+    rhythm = turn.state.rhythms.get(condition, Rhythm())
+    turn.state.rhythms[condition] = rhythm.with_raised(turn.now_us, turn.view.flapping)
     fitting = _fitting(turn, signal)
     if fitting is not None:
         _link(turn, *fitting, signal)

@@ -1,22 +1,24 @@
 """The planner's state of one partition, and one turn of it: an event, what is said because of it, and the bookkeeping.
 
-Bounded by the fleet and the catalogue: incidents go when they are closed, their signals with them; targets, tallies and
-uses have one entry for each target and each remedy with a service.
+Bounded by the fleet and the catalogue: incidents go when they are closed, their signals with them; targets, tallies,
+uses, endings, autonomies and rhythms have one entry for each target, each remedy with a service and each objective.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autopilot.agents.authority import Authority
+from autopilot.agents.planner.case import Level
 from autopilot.agents.planner.confidence import Tally
+from autopilot.agents.planner.flapping import Rhythm
 from autopilot.agents.planner.fleet import FleetView
-from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, Phase, Signal, Trigger
+from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, OpenPlan, Phase, Signal, Trigger
 from autopilot.agents.planner.variables import Target
 from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Output, Recorded
-from autopilot.schemas.events.planner import IncidentClosed
+from autopilot.schemas.events.planner import IncidentClosed, IncidentHeld, TargetsLocked, TargetsReleased
+from autopilot.schemas.identity import digest_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,19 @@ class Limits:
     """How much longer than its own bounds an execution may take before it counts as stalled."""
     clearing_ms: int = 3_600_000
     """How long signals may stay raised after a remedy was verified."""
+
+
+RELEASED = {
+    Trigger.PLAN_WITHDRAWN: "it was withdrawn",
+    Trigger.PLAN_DENIED: "it was denied",
+    Trigger.EXECUTION_FAILED: "its execution failed",
+    Trigger.EXECUTION_ROLLED_BACK: "it was rolled back",
+    Trigger.OUTCOME_VERIFIED: "it was verified",
+    Trigger.OUTCOME_INCONCLUSIVE: "its outcome is inconclusive",
+    Trigger.STALLED: "nothing was heard of it for too long",
+    Trigger.CLEARED: "its incident has ended",
+}
+"""What has become of a plan that lets go of its targets, by what ended it."""
 
 
 @dataclass
@@ -58,6 +73,11 @@ class PlannerState:
     """Incident -> those that wait for it, in the order in which they began to."""
     tallies: dict[str, Tally] = field(default_factory=dict)
     used_at_us: dict[str, int] = field(default_factory=dict)
+    ended_at_us: dict[str, int] = field(default_factory=dict)
+    """`remedy@context` -> when an incident ended in which it was verified."""
+    autonomies: dict[str, Level] = field(default_factory=dict)
+    rhythms: dict[str, Rhythm] = field(default_factory=dict)
+    """Condition -> when it was raised of late."""
 
 
 @dataclass
@@ -102,25 +122,34 @@ class Turn:
         if incident.phase == Phase.WAITING:
             self._wait_no_longer(incident)
         if phase not in ACTING:
-            self._release(incident)
+            self._release(incident, RELEASED.get(trigger, str(trigger)))
             changes.setdefault("plan", None)
         changes.setdefault("deadline_us", 0)
         return self.keep(replace(incident, phase=phase, **changes))
 
-    def wait(self, incident: Incident, blocker: str) -> None:
-        """Lets the incident wait until the incident `blocker` lets go of its targets."""
+    def wait(self, incident: Incident, blocker: str, targets: list[str], service: str, reason: str) -> None:
+        """Lets the incident wait until the incident `blocker` lets go of its targets, and says so once."""
         self.state.waiting.setdefault(blocker, []).append(incident.incident_id)
-        self.move(incident, Trigger.HELD, waits_for=blocker)
+        said = digest_of("\n".join((blocker, *targets)))
+        self.move(incident, Trigger.HELD, waits_for=blocker, said=said)
+        if said != incident.said:
+            held = IncidentHeld(incident_id=incident.incident_id, waits_for=blocker, targets=targets, reason=reason)
+            self.say(held, incident, service)
 
-    def hold(self, incident: Incident, targets: Iterable[str]) -> None:
-        """Lets the incident's plan hold the targets."""
-        for target in targets:
+    def lock(self, incident: Incident, plan: OpenPlan) -> None:
+        """Lets the incident's plan hold its targets, and says so."""
+        for target in plan.targets:
             self.state.holders[target] = incident.incident_id
+        targets = list(plan.targets)
+        locked = TargetsLocked(plan_id=plan.plan_id, incident_id=incident.incident_id, targets=targets)
+        self.say(locked, incident, plan.service)
 
     def close(self, incident: Incident, resolution: str, reason: str) -> None:
         """Ends the incident and forgets it."""
         service = incident.plan.service if incident.plan else next(iter(incident.starts), "")
         self.move(incident, Trigger.CLEARED)
+        for remedy in incident.helped:
+            self.state.ended_at_us[remedy] = self.now_us
         del self.state.incidents[incident.incident_id]
         for name in incident.starts:
             ids = self.state.of_service[name]
@@ -130,11 +159,19 @@ class Turn:
         payload = IncidentClosed(incident_id=incident.incident_id, resolution=resolution, reason=reason)
         self.say(payload, incident, service)
 
-    def _release(self, incident: Incident) -> None:
-        for target in incident.plan.targets if incident.plan else ():
-            if self.state.holders.get(target) == incident.incident_id:
-                del self.state.holders[target]
-                self.released.append(incident.incident_id)
+    def _release(self, incident: Incident, reason: str) -> None:
+        plan = incident.plan
+        if plan is None:
+            return
+        held = [target for target in plan.targets if self.state.holders.get(target) == incident.incident_id]
+        for target in held:
+            del self.state.holders[target]
+        if held:
+            self.released.append(incident.incident_id)
+            released = TargetsReleased(
+                plan_id=plan.plan_id, incident_id=incident.incident_id, targets=held, reason=reason
+            )
+            self.say(released, incident, plan.service)
 
     def _wait_no_longer(self, incident: Incident) -> None:
         waiters = self.state.waiting[incident.waits_for]

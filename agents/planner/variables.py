@@ -1,17 +1,23 @@
-"""The variables that a remedy's expressions may use: one table of name, type and meaning.
+"""The variables that a remedy's expressions may use: one table of name, type and meaning, and those of a catalogue.
 
 Text that is not known is empty and numbers that are not known are -1, so that an expression always has a value. A
 remedy is considered only when its target is known; what concerns the target is then what the effector last observed.
+A catalogue declares further ones; those have a value only where a target's state or a default gives one.
 """
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from autopilot.agents.planner.incident import Incident, Signal
 from autopilot.policies.expression import Environment, Value
-from autopilot.schemas.configuration import Service
+from autopilot.schemas.configuration import RemedyVariable, Service, VariableType
 
 UNKNOWN = -1
+TYPES: dict[VariableType, type[Value]] = {VariableType.INT: int, VariableType.STRING: str, VariableType.BOOL: bool}
+_NUMBER = re.compile(r"(-?[0-9]{1,18})(\.[0-9]+)?")
+_BOOLS = {"true": True, "false": False}
 
 
 class Variable(NamedTuple):
@@ -58,6 +64,14 @@ DECLARED_STATE = {
 }
 """Variables that are a target's declared state, and its key there. How many run is left out: it moves by itself."""
 
+OF_A_TARGET = frozenset(
+    {
+        "has_target", "target", "target_age_ms", "release", "previous_release", "release_age_ms", "desired", "running",
+        "max_instances",
+    }
+)  # fmt: skip
+"""Variables that concern one target: in what is about a whole plan, such as a goal, they mean nothing."""
+
 ENVIRONMENT = Environment({variable.name: variable.type for variable in VARIABLES})
 
 
@@ -72,10 +86,40 @@ class Target:
     observed_at_us: int
     release_changed_at_us: int = UNKNOWN
 
+    @property
+    def key(self) -> str:
+        """Its key among all targets."""
+        return target_key(self.driver, self.target)
+
     def number(self, key: str) -> int:
         """The state's value of `key` as a number; -1 when there is none."""
         text = self.state.get(key, "")
         return int(text) if text.isascii() and text.isdigit() else UNKNOWN
+
+
+def environment_of(declared: Iterable[RemedyVariable]) -> Environment:
+    """The planner's variables and those of a catalogue; where a name is both, the planner's counts."""
+    return Environment({**{one.name: TYPES[one.type] for one in declared}, **ENVIRONMENT.variables})
+
+
+def value_of(variable: RemedyVariable, state: Mapping[str, str]) -> Value | None:
+    """A declared variable's value in a target's state, or its default; None when neither gives one.
+
+    A number is the whole part of what the state says, so that `12.5` is 12.
+    """
+    read = _read(variable.type, state[variable.key]) if variable.key in state else None
+    if read is None and variable.default is not None:
+        return variable.default
+    return TYPES[variable.type]() if read is None and not variable.key else read
+
+
+def _read(kind: VariableType, text: str) -> Value | None:
+    if kind == VariableType.STRING:
+        return text
+    if kind == VariableType.BOOL:
+        return _BOOLS.get(text.lower())
+    number = _NUMBER.fullmatch(text)
+    return int(number[1]) if number else None
 
 
 def target_key(driver: str, target: str) -> str:

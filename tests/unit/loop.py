@@ -26,6 +26,7 @@ from autopilot.schemas.configuration import (
     Remedy,
     RemedyAction,
     RemedyCatalogue,
+    RemedyFlapping,
     RemedyStep,
     RemedyVerification,
     Role,
@@ -95,7 +96,8 @@ def fleet_documents(names: list[str], domains: int) -> list[Document]:
         name="fleet", domains=[Domain(name=f"domain-{i}", partition=i) for i in range(domains)], services=services
     )
     objectives = ServiceLevelObjectives(name="fleet", objectives=[_objective(name) for name in names])
-    remedies = RemedyCatalogue(name="fleet", remedies=[roll_back()])
+    never = RemedyFlapping(raises=1_000)  # what breaks here again and again is broken on purpose
+    remedies = RemedyCatalogue(name="fleet", flapping=never, remedies=[roll_back()])
     return [document(model.model_dump(mode="json")) for model in (fleet, objectives, remedies)]
 
 

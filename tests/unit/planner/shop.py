@@ -3,10 +3,12 @@
 `web` depends on `cart`, `cart` on `stock`; `search` stands alone in the same domain, `far` in another.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from scenario import START_US, Said
+from scenario import START_US, Said, Scenario, Told
 
+from autopilot.agents.planner import Planner
 from autopilot.schemas.configuration import (
     Autonomy,
     BurnAlert,
@@ -27,6 +29,8 @@ from autopilot.schemas.configuration import (
     TargetRef,
     document,
 )
+from autopilot.schemas.contract import Payload
+from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.effector import TargetObserved
 from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionStarted
 from autopilot.schemas.events.observer import (
@@ -40,11 +44,40 @@ from autopilot.schemas.events.observer import (
     SignalUpdated,
     SliKind,
 )
-from autopilot.schemas.events.people import Document
-from autopilot.schemas.events.planner import PlanProposed, RiskClass
+from autopilot.schemas.events.people import ConfigurationActivated, Document
+from autopilot.schemas.events.planner import IncidentHeld, PlanProposed, RiskClass, TargetsLocked, TargetsReleased
 from autopilot.schemas.events.policy import Decision, PlanAuthorized, PlanDenied
 from autopilot.schemas.events.verifier import Outcome
 from autopilot.schemas.signing import SigningKey
+
+LOCKS = (TargetsLocked, TargetsReleased, IncidentHeld)
+
+
+class Course(Scenario):
+    """A planner's scenario that leaves out what is said of locks; `locks` has that."""
+
+    def drafts(self) -> list[Draft]:
+        """See `Scenario.drafts`."""
+        return [draft for draft in super().drafts() if not isinstance(draft.payload, LOCKS)]
+
+    def then_nothing(self) -> "Course":
+        """See `Scenario.then_nothing`."""
+        assert self.drafts() == []
+        return self
+
+    def locks(self) -> list[Payload]:
+        """What was said of locks."""
+        return [draft.payload for draft in super().drafts() if isinstance(draft.payload, LOCKS)]
+
+
+def given(planner: Planner, documents: Sequence[Document] = (), *events: Told) -> Course:
+    """As `scenario.given`, for a planner."""
+    course = Course(planner, "shop", "")
+    ordered = sorted(documents, key=lambda doc: (doc.kind, doc.name))
+    activated = [ConfigurationActivated(revision="r", documents=ordered, author="test", comment="")]
+    course.events(*(activated if documents else []), *events)
+    return course
+
 
 POLICY = SigningKey.from_bytes("policy", b"p" * 32)
 ADA = SigningKey.from_bytes("ada", b"a" * 32)

@@ -10,13 +10,14 @@ from planner.shop import (
     denied,
     documents,
     execution,
+    given,
     lost,
     observed,
     outcome,
     raised,
     service,
 )
-from scenario import Said, Scenario, given
+from scenario import Said, Scenario
 
 from autopilot.agents.planner import Limits, Planner
 from autopilot.schemas.configuration import TargetRef

@@ -1,7 +1,7 @@
 """Signals become incidents, join them, and end them."""
 
-from planner.shop import all_observed, authorized, cleared, documents, lost, observed, raised, updated
-from scenario import Scenario, given
+from planner.shop import all_observed, authorized, cleared, documents, given, lost, observed, raised, updated
+from scenario import Scenario
 
 from autopilot.agents.planner import Limits, Planner
 from autopilot.schemas.events.observer import Severity

@@ -1,0 +1,115 @@
+"""What a remedy is sought for: an incident's suspect with its signals, its targets, and what was done before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autopilot.agents.planner.confidence import Tally
+from autopilot.agents.planner.incident import Incident, Signal
+from autopilot.agents.planner.variables import Target, target_key, values_of
+from autopilot.policies.expression import Value
+from autopilot.schemas.configuration import Remedy, Service
+
+Values = Mapping[str, Value]
+
+
+class DoesNotApplyError(Exception):
+    """A remedy does not apply: why, and the time after which that may be otherwise; 0 when time changes nothing."""
+
+    def __init__(self, why: str, until_us: int = 0) -> None:
+        super().__init__(why)
+        self.until_us = until_us
+
+
+@dataclass(frozen=True)
+class Level:
+    """How far a remedy may go on a service, as it was last decided, bound to its definition."""
+
+    autonomy: str
+    remedy_digest: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One search for a remedy."""
+
+    incident: Incident
+    signals: Sequence[Signal]
+    """The suspect's raised signals, most urgent first."""
+    service: Service
+    targets: Mapping[str, Target]
+    tallies: Mapping[str, Tally]
+    used_at_us: Mapping[str, int]
+    ended_at_us: Mapping[str, int]
+    """`remedy@context` -> when an incident ended in which it was verified."""
+    autonomies: Mapping[str, Level]
+    now_us: int
+    _values: dict[tuple[str, str], Values] = field(default_factory=dict)
+
+    def target(self, driver: str, role: str) -> Target:
+        """The first target of the driver and the role whose state is known. Raises `DoesNotApplyError`."""
+        refs = self.service.targets
+        declared = [ref.target for ref in refs if ref.driver == driver and (not role or ref.role == role)]
+        if not declared:
+            of_role = f" and role `{role}`" if role else ""
+            raise DoesNotApplyError(f"`{self.service.name}` has no target of driver `{driver}`{of_role}")
+        for target in declared:
+            known = self.targets.get(target_key(driver, target))
+            if known is not None:
+                return known
+        raise DoesNotApplyError(f"the state of target `{target_key(driver, declared[0])}` is not known")
+
+    def state(self, driver: str, role: str) -> Mapping[str, str]:
+        """The state of that target; empty when there is none or it is not known."""
+        try:
+            return self.target(driver, role).state if driver else {}
+        except DoesNotApplyError:
+            return {}
+
+    def is_at(self, target: Target, driver: str, role: str) -> bool:
+        """Whether that is the target of the driver and the role."""
+        try:
+            return self.target(driver, role).key == target.key
+        except DoesNotApplyError:
+            return False
+
+    def values(self, signal: Signal, target: Target | None) -> Values:
+        """The planner's variables for one signal and one target."""
+        key = (signal.signal_id, target.key if target else "")
+        known = self._values.get(key)
+        if known is None:
+            known = self._values[key] = values_of(self.incident, signal, self.service, target, self.now_us)
+        return known
+
+    def context(self, signal: Signal) -> str:
+        """What outcomes are counted for."""
+        return f"{self.service.name}/{signal.sli or signal.kind}"
+
+
+def attempt_key(remedy: str, service: str) -> str:
+    """The key under which a remedy's use on a service, or in a context, is remembered."""
+    return f"{remedy}@{service}"
+
+
+def answered(remedy: Remedy, signals: Sequence[Signal]) -> Signal:
+    """The most urgent signal that the remedy answers. Raises `DoesNotApplyError`."""
+    for signal in signals:
+        if signal.kind in remedy.signal_kinds and (not remedy.slis or signal.sli in remedy.slis):
+            return signal
+    kinds = ", ".join(remedy.signal_kinds)
+    slis = ", ".join(remedy.slis) or "anything"
+    raise DoesNotApplyError(f"it answers {kinds} of {slis}, and no such signal is raised")
+
+
+def check_history(remedy: Remedy, case: Case, context: str) -> None:
+    """Refuses what was tried in this incident, is cooling down, or did not last. Raises `DoesNotApplyError`."""
+    key = attempt_key(remedy.name, case.service.name)
+    if key in case.incident.tried:
+        raise DoesNotApplyError(f"tried in this incident: {case.incident.tried[key]}")
+    ended_at_us = case.ended_at_us.get(attempt_key(remedy.name, context))
+    if ended_at_us is not None and case.incident.opened_at_us < ended_at_us + remedy.recurrence_us:
+        after_s = max(0, case.incident.opened_at_us - ended_at_us) // 1_000_000
+        raise DoesNotApplyError(f"it did not last: what it ended on `{context}` came back after {after_s} s")
+    used_at_us = case.used_at_us.get(key)
+    if used_at_us is not None and case.now_us < used_at_us + remedy.cooldown_ms * 1000:
+        until_us = used_at_us + remedy.cooldown_ms * 1000
+        raise DoesNotApplyError(f"used on `{case.service.name}` before, cooling down until {until_us} us", until_us)

@@ -1,0 +1,178 @@
+"""The remedies in force with what they rest on: each with its digest, and the variables, operators and constraints.
+
+Names are taken in order, so that nothing depends on how a catalogue is arranged; of two of one name the first counts.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+from autopilot.agents.planner.search import Answer, Constraint
+from autopilot.agents.planner.variables import TYPES, environment_of
+from autopilot.policies.cel_engine import names_in
+from autopilot.policies.expression import Environment, Expression
+from autopilot.schemas.configuration import (
+    Remedy,
+    RemedyAction,
+    RemedyCatalogue,
+    RemedyOperator,
+    RemedyStep,
+    RemedyVariable,
+    canonical,
+)
+from autopilot.schemas.identity import digest_of
+
+MOST_KEPT = 4_096
+Place = tuple[str, str]
+"""Driver and role of a target."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the remedies of one catalogue rest on."""
+
+    catalogue: RemedyCatalogue
+    environment: Environment
+
+    @cached_property
+    def variables(self) -> dict[str, RemedyVariable]:
+        """The declared variables, by name."""
+        return _first(self.catalogue.variables, lambda one: one.name)
+
+    @cached_property
+    def operators(self) -> dict[str, "Compiled"]:
+        """The operators, by name. Raises `ExpressionError`."""
+        written = _first(self.catalogue.operators, lambda one: one.name)
+        return {name: self._compiled(operator) for name, operator in written.items()}
+
+    @cached_property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The constraints, by their text. Raises `ExpressionError`."""
+        written = sorted(self.catalogue.constraints, key=lambda one: (one.holds, one.message))
+        return tuple(Constraint(self.environment.compile(one.holds, bool), one.message) for one in written)
+
+    def declared(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of the names that are declared variables."""
+        return frozenset(name for name in names if name in self.variables)
+
+    def _compiled(self, operator: RemedyOperator) -> "Compiled":
+        precondition = self.environment.compile(operator.precondition, bool)
+        effects, gate_effects = self._effects(operator.effects), self._effects(operator.gate_effects)
+        expressions = [precondition, *(effect for _, effect in (*effects, *gate_effects))]
+        read = {name for expression in expressions for name in expression.names}
+        asked = {name for source in sources_of(operator) for name in names_in(source)}
+        return Compiled(
+            operator=operator,
+            precondition=precondition,
+            effects=effects,
+            gate_effects=gate_effects,
+            reads=self.declared(read | asked),
+            looks_at=tuple(sorted(read - self.variables.keys())),
+        )
+
+    def _effects(self, written: dict[str, str]) -> tuple[tuple[str, Expression], ...]:
+        known = ((name, source) for name, source in sorted(written.items()) if name in self.variables)
+        return tuple(
+            (name, self.environment.compile(source, TYPES[self.variables[name].type])) for name, source in known
+        )
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An operator with its expressions."""
+
+    operator: RemedyOperator
+    precondition: Expression
+    effects: tuple[tuple[str, Expression], ...]
+    gate_effects: tuple[tuple[str, Expression], ...]
+    reads: frozenset[str]
+    """The declared variables that it reads."""
+    looks_at: tuple[str, ...]
+    """The planner's variables that decide when it applies and what it changes."""
+
+    @property
+    def changes(self) -> frozenset[str]:
+        """The declared variables that it may change."""
+        return frozenset(name for name, _ in (*self.effects, *self.gate_effects))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A remedy in force. `answers` keeps what searches for it came to."""
+
+    remedy: Remedy
+    digest: str
+    means: Means
+    answers: dict[tuple[object, ...], Answer] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Every name that the expressions of its steps, its precondition and its blast radius mention."""
+        sources = (source for step in self.remedy.steps for source in _asked_by(step))
+        own = (self.remedy.precondition, self.remedy.blast_radius_instances)
+        return frozenset(name for source in (*own, *sources) for name in names_in(source))
+
+    @cached_property
+    def names_at(self) -> Mapping[Place, frozenset[str]]:
+        """The names that its precondition and its steps at each place mention: what a plan of it looks at there."""
+        found: dict[Place, set[str]] = {}
+        for step in self.remedy.steps:
+            sources = (self.remedy.precondition, *_asked_by(step))
+            found.setdefault(place_of(step), set()).update(name for source in sources for name in names_in(source))
+        return {place: frozenset(names) for place, names in found.items()}
+
+    @cached_property
+    def operators(self) -> tuple[Compiled, ...]:
+        """The operators that it may use, by name. Raises `ExpressionError`."""
+        known = self.means.operators
+        wanted = set(self.remedy.operators or known)
+        return tuple(operator for name, operator in sorted(known.items()) if name in wanted)
+
+    def answer(self, key: tuple[object, ...], found: Callable[[], Answer]) -> Answer:
+        """What a search came to that was done before under `key`, or that `found` now does."""
+        kept = self.answers.get(key)
+        if kept is None:
+            if len(self.answers) >= MOST_KEPT:
+                self.answers.clear()
+            kept = self.answers[key] = found()
+        return kept
+
+
+def entries_of(catalogues: Sequence[RemedyCatalogue]) -> tuple[Entry, ...]:
+    """Every remedy of the catalogues, by name."""
+    entries = (_entry(remedy, means) for means in map(_means, catalogues) for remedy in means.catalogue.remedies)
+    return tuple(entry for _, entry in sorted(_first(entries, lambda one: one.remedy.name).items()))
+
+
+def sources_of(operator: RemedyOperator) -> list[str]:
+    """The expressions that are only evaluated for a step that is taken: parameters and the blast radius."""
+    undo = operator.compensation
+    asked = [*operator.parameters.values(), operator.blast_radius_instances]
+    return asked + (list(undo.parameters.values()) if isinstance(undo, RemedyAction) else [])
+
+
+def place_of(one: RemedyStep | RemedyOperator | RemedyVariable) -> Place:
+    """Where a step acts, or where a variable is read."""
+    return one.driver or "", one.role
+
+
+def _asked_by(step: RemedyStep) -> Iterator[str]:
+    for action in (step.action, step.compensation):
+        yield from action.parameters.values() if isinstance(action, RemedyAction) else ()
+
+
+def _means(catalogue: RemedyCatalogue) -> Means:
+    return Means(catalogue, environment_of(catalogue.variables))
+
+
+def _entry(remedy: Remedy, means: Means) -> Entry:
+    return Entry(remedy, digest_of(canonical(remedy.model_dump(mode="json"))), means)
+
+
+def _first(each: Iterable[T], name: Callable[[T], str]) -> dict[str, T]:
+    first: dict[str, T] = {}
+    for one in each:
+        first.setdefault(name(one), one)
+    return first

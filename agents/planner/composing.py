@@ -1,0 +1,174 @@
+"""Plans for a remedy with a goal: what the search is given, and the steps that its answer becomes.
+
+What takes part follows from the service: operators whose target the service has, whose state is known, and all of
+whose variables have a value. A constraint takes part when it names a variable that one of these may change, or none
+that the catalogue declares; all that it names must then be known, like all that the goal names.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
+from autopilot.agents.planner.catalogue import Compiled, Entry, place_of, sources_of
+from autopilot.agents.planner.incident import Signal
+from autopilot.agents.planner.search import Answer, Constraint, Operation, Problem, Taken, search
+from autopilot.agents.planner.steps import Composed, check_known, instances_of, known_values, looked_at, step_of
+from autopilot.agents.planner.variables import Target
+from autopilot.policies.cel_engine import names_in
+from autopilot.policies.expression import Expression, Value
+from autopilot.schemas.events.planner import RiskClass, Step
+
+RISKS = (RiskClass.LOW, RiskClass.MEDIUM, RiskClass.HIGH, RiskClass.DANGEROUS)
+"""Least first."""
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """An operator that the service has the target for."""
+
+    compiled: Compiled
+    target: Target
+    fixed: Values
+
+    @property
+    def seen(self) -> tuple[Value, ...]:
+        """What it sees of the variables that no operator changes."""
+        return tuple(self.fixed[name] for name in self.compiled.looks_at)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A search as it is put: what takes part, from where."""
+
+    usable: Sequence[_Usable]
+    unusable: Sequence[str]
+    """Why each of the others cannot be used."""
+    constraints: Sequence[Constraint]
+    goal: Expression
+    start: Mapping[str, Value]
+    fixed: Values
+
+
+def composed(entry: Entry, case: Case, signal: Signal) -> Composed:
+    """The cheapest plan that reaches the remedy's goal. Raises `DoesNotApplyError` and `ExpressionError`."""
+    setting = _setting(entry, case, signal)
+    answer = entry.answer(_key(setting), lambda: search(_problem(setting, entry.remedy.max_steps)))
+    if not answer.taken:
+        unusable = "".join(f"; {why}" for why in setting.unusable)
+        raise DoesNotApplyError(f"{answer.why_not}{unusable}")
+    return _composed(entry, case, setting, answer)
+
+
+def worst(classes: Iterable[RiskClass]) -> RiskClass:
+    """The worst of some risk classes."""
+    return max(classes, key=RISKS.index)
+
+
+def _setting(entry: Entry, case: Case, signal: Signal) -> _Setting:
+    means, remedy = entry.means, entry.remedy
+    known = known_values(means.variables, case)
+    fixed = case.values(signal, None)
+    precondition = means.environment.compile(remedy.precondition, bool)
+    goal = means.environment.compile(remedy.goal, bool)
+    check_known(sorted(means.declared(precondition.names) - known.keys()), means.variables)
+    if not precondition.evaluate({**known, **fixed}):
+        raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
+    usable, unusable = _usable(entry, case, signal, known)
+    changeable = frozenset[str]().union(*(one.compiled.changes for one in usable))
+    constraints = [one for one in means.constraints if _takes_part(means.declared(one.holds.names), changeable)]
+    needed = means.declared({*goal.names, *(name for one in constraints for name in one.holds.names)})
+    check_known(sorted(needed - known.keys()), means.variables)
+    state = needed.union(*(one.compiled.reads for one in usable))
+    start = {name: known[name] for name in sorted(state)}
+    return _Setting(usable, unusable, constraints, goal, start, fixed)
+
+
+def _takes_part(declared: frozenset[str], changeable: frozenset[str]) -> bool:
+    return not declared or not declared.isdisjoint(changeable)
+
+
+def _usable(entry: Entry, case: Case, signal: Signal, known: Values) -> tuple[list[_Usable], list[str]]:
+    usable: list[_Usable] = []
+    unusable: list[str] = []
+    for one in entry.operators:
+        try:
+            target = case.target(*place_of(one.operator))
+            check_known(sorted(one.reads - known.keys()), entry.means.variables)
+        except DoesNotApplyError as why:
+            unusable.append(f"`{one.operator.name}` cannot be used: {why}")
+        else:
+            usable.append(_Usable(one, target, case.values(signal, target)))
+    return usable, unusable
+
+
+def _key(setting: _Setting) -> tuple[object, ...]:
+    """All that the answer depends on."""
+    expressions = (setting.goal, *(one.holds for one in setting.constraints))
+    seen = tuple(setting.fixed[name] for one in expressions for name in one.names if name not in setting.start)
+    operators = tuple((one.compiled.operator.name, one.seen) for one in setting.usable)
+    return operators, tuple(setting.start.items()), seen
+
+
+def _problem(setting: _Setting, max_steps: int) -> Problem:
+    operations = [
+        Operation(
+            name=one.compiled.operator.name,
+            cost=one.compiled.operator.cost,
+            precondition=one.compiled.precondition,
+            effects=one.compiled.effects,
+            gate_effects=one.compiled.gate_effects,
+            fixed=one.fixed,
+        )
+        for one in setting.usable
+    ]
+    return Problem(setting.start, setting.goal, operations, setting.constraints, setting.fixed, max_steps)
+
+
+def _composed(entry: Entry, case: Case, setting: _Setting, answer: Answer) -> Composed:
+    usable = {one.compiled.operator.name: one for one in setting.usable}
+    path = [(usable[taken.name], taken) for taken in answer.taken]
+    operators = [one.compiled.operator for one, _ in path]
+    environment = entry.means.environment
+    blasts = [(one.compiled.operator.blast_radius_instances, {**one.fixed, **taken.before}) for one, taken in path]
+    return Composed(
+        steps=_steps(entry, case, setting, path),
+        risk_class=worst([entry.remedy.risk_class, *(operator.risk_class for operator in operators)]),
+        cost=sum(operator.cost for operator in operators),
+        reversible=all(_reversible(entry, one.compiled) for one, _ in path),
+        instances=max(instances_of(environment, source, values) for source, values in blasts),
+        capacity=max(case.service.instances, path[0][0].target.number("running")),
+    )
+
+
+def _reversible(entry: Entry, compiled: Compiled) -> bool:
+    """Whether it has a compensation, or changes nothing that is declared state."""
+    operator = compiled.operator
+    lasting = any(entry.means.variables[name].key for name in compiled.changes)
+    return operator.reversible and (operator.compensation is not None or not lasting)
+
+
+def _steps(entry: Entry, case: Case, setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> list[Step]:
+    """The steps; the first at each target expects what the plan looked at there and no earlier step has changed."""
+    names = set(_names(setting, path))
+    steps: list[Step] = []
+    touched: set[str] = set()
+    for number, (one, taken) in enumerate(path, start=1):
+        operator = one.compiled.operator
+        variables, target = entry.means.variables, one.target
+        expected = {} if target.key in touched else looked_at(names, variables, target, case)
+        values = {**one.fixed, **taken.before}
+        steps.append(step_of(number, operator, target, values, entry.means.environment, expected))
+        touched.add(target.key)
+        names -= one.compiled.changes
+    return steps
+
+
+def _names(setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> Iterable[str]:
+    """Every name that the goal, the constraints and the operators of the plan mention."""
+    yield from setting.goal.names
+    for constraint in setting.constraints:
+        yield from constraint.holds.names
+    for one, _ in path:
+        yield from one.compiled.reads
+        yield from one.compiled.looks_at
+        yield from (name for source in sources_of(one.compiled.operator) for name in names_in(source))
