@@ -16,7 +16,7 @@ from examples.shop.stage import Stage
 HERE = Path(__file__).parent
 STABLE = Group("checkout-stable", "checkout", processes=2, started=2, own_ports=True)
 CANARY = Group("checkout-canary", "checkout", processes=1, started=0, own_ports=True)
-IDLE_RATE = 5
+IDLE_RATE = 4
 """Requests a second that nobody complains about: too few for an alert."""
 BUSY_RATE = 60
 LARGEST_STEP_PERCENT = 75

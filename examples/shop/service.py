@@ -4,8 +4,8 @@
 
 Instances of a service share its port (`SO_REUSEPORT`, the kernel spreads the connections), unless they have their own.
 The release that runs is the folder that `releases/GROUP/current` points to when the process starts; checkout's has its
-price list, and may say in `speed.json` how long a request takes (`work_s`; `busy_work_s` with more than `busy_above` of them
-under way) and how many are worked on at once (`slots`). What has been switched on in the `faults` folder takes
+price list, and may say in `speed.json` how long a request takes (`work_s`; `busy_work_s` with more than `busy_above` of
+them under way) and how many are worked on at once (`slots`). What has been switched on in the `faults` folder takes
 effect within half a second. `/health` says whether an instance serves.
 """
 
