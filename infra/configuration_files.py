@@ -3,7 +3,7 @@
 Pure but for reading the files. A finding names the file, the line, the field, the value and what was expected.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from autopilot.agents.planner.variables import ENVIRONMENT
+from autopilot.agents.planner.variables import environment_of
 from autopilot.policies.bundle import DOCUMENT_KINDS
 from autopilot.policies.bundle_file import BundleError, Problem, parse_bundle
 from autopilot.policies.checks import Level, check, run_tests
-from autopilot.policies.expression import ExpressionError
+from autopilot.policies.expression import ExpressionError, Value
 from autopilot.schemas.configuration import (
     Configuration,
     Fleet,
     Remedy,
+    RemedyAction,
     RemedyCatalogue,
     ServiceLevelObjectives,
     Written,
@@ -238,22 +239,23 @@ def _check_objectives(item: Loaded, after: Configuration, _in_force: Configurati
 def _check_remedies(item: Loaded, _after: Configuration, _in_force: Configuration, _partitions: int) -> list[Finding]:
     assert isinstance(item.model, RemedyCatalogue)
     findings = _twice(item, "remedies", [remedy.name for remedy in item.model.remedies])
+    environment = environment_of(item.model.variables)
     for i, remedy in enumerate(item.model.remedies):
         for loc, source, gives in _expressions(remedy):
             try:
-                ENVIRONMENT.compile(source, gives)
+                environment.compile(source, gives)
             except ExpressionError as error:
                 findings.append(item.finding(["remedies", i, *loc], source, f"an expression: {error.reason}"))
     return findings
 
 
-def _expressions(remedy: Remedy) -> Iterator[tuple[list[str | int], str, Hashable]]:
+def _expressions(remedy: Remedy) -> Iterator[tuple[list[str | int], str, type[Value]]]:
     yield ["precondition"], remedy.precondition, bool
     yield ["blast_radius_instances"], remedy.blast_radius_instances, int
     for i, step in enumerate(remedy.steps):
         for part in ("action", "compensation"):
             action = getattr(step, part)
-            for name, source in action.parameters.items() if action is not None else ():
+            for name, source in action.parameters.items() if isinstance(action, RemedyAction) else ():
                 yield ["steps", i, part, "parameters", name], source, str
 
 
