@@ -23,6 +23,7 @@ from autopilot.infra.effector.gate_state import (
     KEPT_AFTER_CLOSE_US,
     AskedPreview,
     Attempt,
+    Before,
     GateState,
     SignedDecision,
     Told,
@@ -193,8 +194,10 @@ class Gate(FoldingAgent[GateState]):
         name = attempt_of(recorded.payload)
         if name in state.open:
             state.open[name] = replace(state.open[name], started=recorded.payload, began=_told(recorded))
-            if recorded.payload.phase == FORWARD:
-                _begun(state, recorded.payload)
+            started = recorded.payload
+            state.befores.setdefault(started.idempotency_key, Before(started.incident_id, started.before))
+            if started.phase == FORWARD:
+                state.begun[step_of(started)] = started.incident_id
         return []
 
     @staticmethod
@@ -313,16 +316,6 @@ def _reverts(request: StepRequested, step: Step) -> bool:
     action, forward = request.action, step.action
     same = (action.driver, action.target) == (forward.driver, forward.target)
     return request.phase == COMPENSATION and same and action.parameters == {"step": step.step_id}
-
-
-def _begun(state: GateState, started: StepStarted) -> None:
-    """The state before the first try is kept when a revert would put it back."""
-    name = step_of(started)
-    known = state.plans.get(started.plan_id)
-    undo = [s.compensation for s in known.plan.steps if s.step_id == started.step_id] if known else []
-    if name not in state.begun and any(action is not None and action.verb == REVERT for action in undo):
-        state.befores[name] = started.before
-    state.begun[name] = started.incident_id
 
 
 def _told(recorded: Recorded[Any]) -> Told:

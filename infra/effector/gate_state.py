@@ -52,6 +52,14 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Before:
+    """A target's state before an act, and the incident that the act belongs to."""
+
+    incident_id: str
+    state: dict[str, str]
+
+
+@dataclass(frozen=True)
 class AskedPreview:
     """A preview that was asked for."""
 
@@ -73,8 +81,8 @@ class GateState:
     """`driver/target` of each service of the fleet."""
     begun: dict[str, str] = field(default_factory=dict)
     """`execution/step` of the steps that were begun forwards, and their incidents."""
-    befores: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of those of them that a revert would put back: the target's state before the first try."""
+    befores: dict[str, Before] = field(default_factory=dict)
+    """By idempotency key, what the target was like before the first try."""
     revoked: dict[str, str] = field(default_factory=dict)
     """Revoked decisions, and their incidents."""
     undoing: dict[str, str] = field(default_factory=dict)
@@ -117,6 +125,6 @@ def forget(state: GateState, incidents: set[str]) -> None:
     for by_name in named:
         for name in [name for name, incident_id in by_name.items() if incident_id in incidents]:
             del by_name[name]
-    state.befores = {name: before for name, before in state.befores.items() if name in state.begun}
+    state.befores = {key: before for key, before in state.befores.items() if before.incident_id not in incidents}
     for incident in incidents:
         del state.seen_us[incident]

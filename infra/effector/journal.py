@@ -13,9 +13,9 @@ same log goes on.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from autopilot.agents.executor.states import COMPENSATION, FORWARD
+from autopilot.agents.executor.states import COMPENSATION, FORWARD, idempotency_key
 from autopilot.infra.effector.gate import Gate
 from autopilot.infra.effector.gate_state import Attempt, GateState, Told, step_of
 from autopilot.infra.effector.jobs import Jobs
@@ -152,7 +152,8 @@ class PartitionJournal:
             self._jobs.forget(_look(one.name))
             if one.prepared is not None:
                 request = self._state.open[one.name].request
-                self._jobs.submit(_act(one.name), carry_out, self._drivers, request, one.prepared)
+                prepared = replace(one.prepared, observation=self._before(request, one.prepared.observation))
+                self._jobs.submit(_act(one.name), carry_out, self._drivers, request, prepared)
 
     # -- recording ---------------------------------------------------------------------------------------------------
 
@@ -227,16 +228,24 @@ class PartitionJournal:
     def _take_up(self, name: str, attempt: Attempt, started: StepStarted) -> None:
         refusal = self._gate.refusal(self._state, attempt.request, self._present_us, again=True)
         undone = self._undone(attempt.request)
+        before = self._before(attempt.request, Observation(started.before)).state
+        started = started.model_copy(update={"before": dict(before)})
         self._jobs.submit(_act(name), take_up, self._drivers, attempt.request, started, refusal, undone)
+
+    def _before(self, request: StepRequested, observation: Observation) -> Observation:
+        """The target before the first try: what a try before this one has done in part is completed, not repeated."""
+        first = self._state.befores.get(request.idempotency_key)
+        return observation if first is None else Observation(first.state)
 
     def _undone(self, request: StepRequested) -> Undone | None:
         """What a revert puts back; None for any other step, and for one of which that is not known."""
         known = self._state.plans.get(request.plan_id)
         if request.action.verb != REVERT or known is None:
             return None
-        never_begun: dict[str, str] | None = None if step_of(request) in self._state.begun else {}
-        before = self._state.befores.get(step_of(request), never_begun)
-        return None if before is None else Undone(known.step(request.step_id).action, before)
+        before = self._state.befores.get(idempotency_key(request.execution_id, request.step_id, FORWARD))
+        if before is None and step_of(request) in self._state.begun:
+            return None
+        return Undone(known.step(request.step_id).action, before.state if before else {})
 
     # -- which attempts ----------------------------------------------------------------------------------------------
 

@@ -139,7 +139,8 @@ def take_up(
     if isinstance(driver, str):
         return step_indeterminate(request, driver)
     if undone is not None:
-        return _revert_again(drivers, request, started, refusal, undone)
+        prepared = Prepared(Observation(started.before), CrashClass.CONVERGENT, undone)
+        return _again(drivers, request, prepared, refusal)
     crash_class = CrashClass(started.crash_class)
     if crash_class is CrashClass.BLIND:
         return step_indeterminate(request, "the effector stopped in the middle of it, and nothing shows how far it got")
@@ -149,27 +150,26 @@ def take_up(
         return step_indeterminate(request, f"the effector stopped in the middle of it, and then: {error}")
     except Exception as error:
         return step_indeterminate(request, _fault(error))
-    if isinstance(done, Applied):
+    if isinstance(done, Applied) and (refusal is not None or crash_class is not CrashClass.CONVERGENT):
         return step_succeeded(request, done)
     if done is None:
         return step_indeterminate(request, "the effector stopped in the middle of it, and the target does not show it")
+    return _again(drivers, request, Prepared(Observation(started.before), crash_class), refusal)
+
+
+def _again(drivers: Drivers, request: StepRequested, prepared: Prepared, refusal: str | None) -> Payload:
+    """Acts again after a crash. What the first time has left is part of the effect, whatever fails the second time.
+
+    What is convergent is applied again although nothing seems to be missing: only the act knows, from the state before
+    it, whether the first time has left something stopped. Whether anything changed is told by that state, too.
+    """
     if refusal is not None:
-        return _not_again(request, refusal)
-    return carry_out(drivers, request, Prepared(Observation(started.before), crash_class))
-
-
-def _not_again(request: StepRequested, refusal: str) -> StepFailed:
-    return step_failed(request, FailureClass.TIMEOUT, f"it was cut short and is not taken up again: {refusal}")
-
-
-def _revert_again(
-    drivers: Drivers, request: StepRequested, started: StepStarted, refusal: str | None, undone: Undone
-) -> Payload:
-    """The second revert may find nothing left to change: whether anything changed is told by the state before it."""
-    if refusal is not None:
-        return _not_again(request, refusal)
-    result = carry_out(drivers, request, Prepared(Observation(started.before), CrashClass.CONVERGENT, undone))
-    if isinstance(result, StepSucceeded) and result.after != started.before:
+        reason = f"it was cut short and is not taken up again: {refusal}"
+        return step_failed(request, FailureClass.TIMEOUT, reason)
+    result = carry_out(drivers, request, prepared)
+    if isinstance(result, StepFailed):
+        return step_failed(request, FailureClass.TIMEOUT, f"it was cut short, and then: {result.reason}")
+    if isinstance(result, StepSucceeded) and result.after != prepared.observation.state:
         return result.model_copy(update={"changed": True})
     return result
 

@@ -59,6 +59,8 @@ class FakeDriver(KeyedDriver):
     """`before` or `after` the effect of the next act."""
     error: TargetError | None = None
     """What the next act raises instead of having its effect."""
+    given: list[Mapping[str, str]] = field(default_factory=list)
+    """The states before the act that acts were told."""
     blinded: bool = False
     """Whether nobody can tell by looking whether a witnessed act happened."""
 
@@ -72,6 +74,7 @@ class FakeDriver(KeyedDriver):
 
     def apply(self, action: Action, observation: Observation, key: str, timeout_s: float, /) -> Applied:
         self._die("before")
+        self.given.append(observation.state)
         if self.error is not None:
             error, self.error = self.error, None
             raise error

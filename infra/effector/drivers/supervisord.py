@@ -214,7 +214,7 @@ class SupervisordDriver:
         if releases.current != release:
             releases.switch(release)
             turn.touched = True
-        self._replace_stale(action.target, releases, turn)
+        self._replace_stale(action.target, releases, before, turn)
 
     def _switch_back(self, action: Action, before: Mapping[str, str], turn: _Turn) -> None:
         releases, release = self._wanted_release(action)
@@ -225,15 +225,19 @@ class SupervisordDriver:
             if getattr(releases, pointer) != was:
                 releases.restore(pointer, was)
                 turn.touched = True
-        self._replace_stale(action.target, releases, turn)
+        self._replace_stale(action.target, releases, before, turn)
 
     @staticmethod
     def _check_current(releases: Releases, before: str, after: str) -> None:
         if releases.current not in (before, after):
             raise ConflictError(f"the release was switched to `{releases.current}` by someone else")
 
-    def _replace_stale(self, target: str, releases: Releases, turn: _Turn) -> None:
-        for process in self._stale(self._group(target), releases):
+    def _replace_stale(self, target: str, releases: Releases, before: Mapping[str, str], turn: _Turn) -> None:
+        """Replaces what may run an older release, and what ran before and was stopped by an act that was cut short."""
+        processes = self._group(target)
+        ran = {p.name for p in _parsed(target, before) if p.state not in _AT_REST}
+        stopped = [p for p in processes if p.state in _AT_REST and p.name in ran]
+        for process in [*stopped, *self._stale(processes, releases)]:
             self._replace(process, turn, not_before_s=releases.switched_s + 1)
 
     def _wanted_release(self, action: Action) -> tuple[Releases, str]:
@@ -315,6 +319,8 @@ def _numbers(name: str) -> tuple[int, ...]:
 
 def _parsed(target: str, state: Mapping[str, str]) -> list[Process]:
     """The processes in a recorded state."""
+    if not state.get("processes"):
+        return []
     columns = [state.get(key, "").split(",") for key in ("processes", "states", "pids", "started")]
     return [Process(target, name, is_, int(pid), int(start)) for name, is_, pid, start in zip(*columns, strict=True)]
 

@@ -192,6 +192,38 @@ def test_a_later_attempt_of_what_succeeded_changes_nothing() -> None:
     assert (len(bench.said(StepStarted)), bench.driver.effects["t1"]) == (1, 1)
 
 
+@pytest.mark.parametrize("crash", ["", "after_intent"])
+def test_a_later_attempt_is_told_what_the_target_was_like_before_the_first_one(crash: str) -> None:
+    bench = asked(of := plan(step(1, verb="bump")))
+    bench.driver.error = TargetTimeoutError("slow")
+    bench.run()
+    bench.driver.numbers["t1"] = "half way"
+    bench.say(request(of, attempt=2))
+    bench.crash = crash
+    bench.run()
+    assert [state["n"] for state in bench.driver.given] == ["0", "0"]
+    assert [started.before["n"] for started in bench.said(StepStarted)] == ["0", "half way"]
+
+
+def test_a_convergent_act_that_was_cut_short_is_applied_again_although_nothing_seems_to_be_missing() -> None:
+    bench = asked()
+    bench.crash = "before_result"
+    bench.run()
+    result = only_result(bench)
+    assert isinstance(result, StepSucceeded)
+    assert (len(bench.driver.given), bench.driver.effects["t1"], result.changed) == (2, 1, True)
+
+
+def test_what_fails_when_it_is_taken_up_again_may_be_there_in_part() -> None:
+    bench = asked()
+    bench.crash = "after_intent"
+    bench.driver.error = DeniedError("no")
+    bench.run()
+    result = only_result(bench)
+    assert isinstance(result, StepFailed)
+    assert (result.failure, result.reason) == (FailureClass.TIMEOUT, "it was cut short, and then: no")
+
+
 def test_a_later_attempt_of_what_is_unknown_is_unknown() -> None:
     bench = asked(of := plan(step(1, verb="blast")))
     bench.crash = "after_intent"
