@@ -36,6 +36,7 @@ KINDS: Mapping[str, Kind] = {
     "command": Kind("command", "CommandSettings", "CommandDriver"),
     "haproxy": Kind("haproxy", "HaproxySettings", "HaproxyDriver"),
     "kubernetes": Kind("kubernetes", "KubernetesSettings", "KubernetesDriver"),
+    "opentofu": Kind("opentofu", "OpentofuSettings", "OpentofuDriver"),
     "supervisord": Kind("supervisord", "SupervisordSettings", "SupervisordDriver"),
     "webhook": Kind("webhook", "WebhookSettings", "WebhookDriver"),
 }
