@@ -114,7 +114,8 @@ class Evidence:
         if isinstance(event.payload, ConfigurationActivated):
             self._activate(record, event)
         elif event.type in AUTHORITATIVE and signer_of(record, event.type, self.signers) is None:
-            self._find(Kind.SIGNATURE, record, f"a `{event.type}` without a signature of a known signer")
+            detail = f"a `{event.type}` without a signature of a known signer: it is foreign, and does not count"
+            self._find(Kind.SIGNATURE, record, detail)
         handler = self._handlers.get(event.type)
         if handler is not None:
             handler(record, event)
@@ -147,9 +148,11 @@ class Evidence:
     def _plan_authorized(self, record: Record, event: Said) -> None:
         decision = event.payload.decision
         trusted = self._signed_by_role(record, event, Role.POLICY)
-        self._authorised[decision.decision_id] = _Authorisation(
-            decision.plan_id, decision.plan_hash, event.payload.not_after_us, record.position, trusted
-        )
+        known = self._authorised.get(decision.decision_id)
+        if trusted or known is None or not known.trusted:  # what bears no signature takes nothing away
+            self._authorised[decision.decision_id] = _Authorisation(
+                decision.plan_id, decision.plan_hash, event.payload.not_after_us, record.position, trusted
+            )
         if self._plans.get(decision.plan_id, ("", 0))[0] != decision.plan_hash:
             self._find(
                 Kind.NO_DECISION, record, f"authorises plan `{decision.plan_id}`, of which no such hash was proposed"
@@ -160,6 +163,12 @@ class Evidence:
                 self._find(Kind.NOT_AUTHORISED, record, detail)
 
     def _authorization_revoked(self, record: Record, event: Said) -> None:
+        """Only the policy's own word revokes: what anybody else wrote under that name changes nothing."""
+        signed_by = signer_of(record, event.type, self.signers)
+        if not self._signed_by_role(record, event, Role.POLICY):
+            if signed_by is not None:
+                self._find(Kind.SIGNATURE, record, f"an `{event.type}` signed by `{signed_by}`, who may not revoke")
+            return
         self._revoked.setdefault(event.payload.decision_id, record.position.offset)
 
     # -- executions --------------------------------------------------------------------------------------------------

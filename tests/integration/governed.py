@@ -55,7 +55,7 @@ def configuration(*bundles: PolicyBundle, **more: Any) -> list[Document]:
     written = [doc for doc in documents(*bundles, **more) if doc.kind != "Signers"]
     pinned = [doc for doc in written if doc.kind != "Fleet"]
     (fleet,) = [doc for doc in written if doc.kind == "Fleet"]
-    content = fleet.content.replace('{"name":"shop","partition":null}', f'{{"name":"shop","partition":{HOME}}}')
+    content = fleet.content.replace('"name":"shop","partition":null', f'"name":"shop","partition":{HOME}')
     pinned.append(document(_json(content)))
     return sorted([*pinned, signers()], key=lambda doc: (doc.kind, doc.name))
 

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 from long_log import PARTITIONS, course
+from loop import ADMINISTRATOR
 
 from autopilot.projections.admission import Admission
 from autopilot.projections.agents import AgentRow
@@ -19,10 +20,12 @@ from autopilot.projections.scoreboard import PolicyRow
 from autopilot.projections.services import ServiceRow
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Recorded
+from autopilot.schemas.envelope import Draft, Recorded
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.planner import IncidentOpened
+from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.registry import BundledRegistry
+from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
 
 KNOWN = projections(PARTITIONS)
@@ -190,6 +193,21 @@ def test_an_authorisation_without_a_valid_signature_is_not_shown() -> None:
     assert "PlanAuthorized" not in kinds
     assert "ExecutionStarted" in kinds
     assert folded(KNOWN["policy_scoreboard"], admitted(stripped)).shown() == []
+
+
+def test_a_revocation_that_the_policy_did_not_sign_is_not_shown() -> None:
+    last = records()[-1]
+    (authorized, *_) = (e for e in events() if isinstance(e.payload, PlanAuthorized))
+    decision = authorized.payload.decision
+    revoked = AuthorizationRevoked(
+        decision_id=decision.decision_id, plan_id=decision.plan_id, incident_id=decision.incident_id, reason="r"
+    )
+    for key in (None, ADMINISTRATOR):
+        mint = Mint(Codec(BundledRegistry()), "policy", 1, key=key, signs=frozenset({"AuthorizationRevoked"}))
+        out = mint.record(mint.outside_event(Draft(revoked, authorized.envelope.domain), 1), 0)
+        position = authorized.position._replace(offset=last.position.offset + 1)
+        forged = Record(position, last.timestamp_ms, out.key, out.value, out.headers)
+        assert admitted([*records(), forged]) == list(events())
 
 
 def test_events_of_another_run_and_broken_records_are_passed_by() -> None:

@@ -104,6 +104,26 @@ def test_a_whole_chain_has_no_finding() -> None:
             [(Kind.NOT_AUTHORISED, 5)],
             id="revoked before",
         ),
+        pytest.param(
+            (PLAN, AUTHORISED, REVOKED, Tick(at_us=START_US), started()),
+            [(Kind.SIGNATURE, 3)],
+            id="a revocation without signature is refused and does not count",
+        ),
+        pytest.param(
+            (PLAN, AUTHORISED, (REVOKED, MALLORY), Tick(at_us=START_US), started()),
+            [(Kind.SIGNATURE, 3)],
+            id="a revocation by an unknown key does not count",
+        ),
+        pytest.param(
+            (PLAN, AUTHORISED, (REVOKED, BOB), Tick(at_us=START_US), started()),
+            [(Kind.SIGNATURE, 3)],
+            id="a revocation by another role does not count",
+        ),
+        pytest.param(
+            (PLAN, AUTHORISED, authorization(PLAN), started()),
+            [(Kind.SIGNATURE, 3)],
+            id="an unsigned authorisation takes nothing from a signed one",
+        ),
         pytest.param((PLAN, AUTHORISED, ok()), [(Kind.NOT_STARTED, 3)], id="a result without a beginning"),
         pytest.param((PLAN, AUTHORISED, DONE), [(Kind.NO_DECISION, 3)], id="an end without a beginning"),
         pytest.param((PLAN, AUTHORISED, BEGUN, DONE), [(Kind.PENDING, 4)], id="a verdict that is still due"),
