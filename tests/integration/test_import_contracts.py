@@ -10,15 +10,19 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("agents", "infra", "policies", "projections", "schemas", "streams")
 AGENTS = ("executor", "observer", "planner", "policy", "verifier")
+NOTICES = ("notices", "state", "wording")
 
 
 def lint(tree: Path, **modules: str) -> tuple[int, str]:
     """Lints a tree of empty rooms in which `modules` (`room__name` -> source) stand, by the project's own contracts."""
     folders = [tree / "autopilot" / room for room in ROOMS]
     folders += [tree / "autopilot" / "agents" / agent for agent in AGENTS]
+    folders.append(tree / "autopilot" / "infra" / "notifier")
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "__init__.py").write_text("")
+    for name in NOTICES:
+        (tree / "autopilot" / "infra" / "notifier" / f"{name}.py").write_text("")
     for name, source in modules.items():
         (tree / "autopilot" / (name.replace("__", "/") + ".py")).write_text(source)
     command = [
@@ -56,6 +60,7 @@ def test_a_tree_that_keeps_them_passes(tmp_path: Path) -> None:
             "import autopilot.agents.executor\n",
             "agents.planner.peek -> autopilot.agents.executor",
         ),
+        ("infra__notifier__wording", "import time\n", "autopilot.infra.notifier.wording -> time"),
         ("streams__act", "import supervisor\n", "autopilot.streams.act -> supervisor"),
     ],
 )
