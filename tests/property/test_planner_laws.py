@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planner import shop
+from planner import goals, shop
 from scenario import Scenario, Told
 from scenario import given as scenario_of
 
@@ -15,7 +15,14 @@ from autopilot.agents.planner.incident import ACTING, INCIDENT, Phase
 from autopilot.agents.planner.state import PlannerState
 from autopilot.schemas.configuration import TargetRef
 from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack
-from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, NoPlanFound, PlanProposed
+from autopilot.schemas.events.planner import (
+    IncidentClosed,
+    IncidentOpened,
+    NoPlanFound,
+    PlanProposed,
+    TargetsLocked,
+    TargetsReleased,
+)
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
@@ -127,6 +134,37 @@ def test_every_incident_is_answered_and_ends_at_most_once(history: list[tuple[st
     assert set(opened) - set(closed) == set(played.scenario.state.incidents)
     answered = {p.incident_id for p in played.said if isinstance(p, PlanProposed | NoPlanFound)}
     assert set(opened) - answered <= set(closed) | {w for ws in played.scenario.state.waiting.values() for w in ws}
+
+
+@settings(max_examples=120, deadline=None)
+@given(histories)
+def test_the_log_alone_tells_who_holds_what(history: list[tuple[str, Any]]) -> None:
+    played = History(0)
+    for move in history:
+        played.play(move)
+    held: dict[str, str] = {}
+    for payload in played.said:
+        if isinstance(payload, TargetsLocked):
+            assert held.keys().isdisjoint(payload.targets)
+            held |= dict.fromkeys(payload.targets, payload.incident_id)
+        elif isinstance(payload, TargetsReleased):
+            assert [held.pop(target) for target in payload.targets] == [payload.incident_id] * len(payload.targets)
+    assert held == played.scenario.state.holders
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.permutations(goals.ROLLING.operators), st.permutations(goals.ROLLING.variables))
+def test_the_same_plan_comes_of_operators_in_any_order(operators: list[Any], variables: list[Any]) -> None:
+    plans = []
+    for catalogue in (
+        goals.ROLLING,
+        goals.ROLLING.model_copy(update={"operators": operators, "variables": variables}),
+    ):
+        scenario = shop.given(Planner(), goals.documents(catalogue), *goals.STATES)
+        scenario.when(shop.raised("cart"))
+        plan = scenario.only(PlanProposed)
+        plans.append(plan.model_copy(update={"remedy_digest": ""}))
+    assert plans[0] == plans[1]
 
 
 @settings(max_examples=60, deadline=None)
