@@ -81,6 +81,10 @@ class KubernetesClient:
         """The pods that a deployment selects."""
         return self._list(lambda api: client.CoreV1Api(api).list_namespaced_pod, deployment)
 
+    def listed(self, kind: str, namespace: str) -> list[Object]:
+        """All `deployments` or `pods` of a namespace."""
+        return list(self._ask(lambda api: _LISTS[kind](api), namespace)["items"])
+
     def apply(
         self, deployment: Object, spec: Object, concern: str, *, force: bool = False, dry_run: bool = False
     ) -> Object:
@@ -214,6 +218,12 @@ class KubernetesClient:
             raise PermanentError(f"there is no usable credential of the cluster: {error}") from None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise TransientError(f"the API server cannot be reached: {error}") from None
+
+
+_LISTS: Mapping[str, Callable[[Any], Callable[..., Any]]] = {
+    "deployments": lambda api: client.AppsV1Api(api).list_namespaced_deployment,
+    "pods": lambda api: client.CoreV1Api(api).list_namespaced_pod,
+}
 
 
 def selector_text(selector: Object) -> str:

@@ -1,0 +1,3 @@
+module checkout.example
+
+go 1.21
