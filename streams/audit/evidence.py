@@ -13,6 +13,7 @@ from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.envelope import Event, Position, Rejection
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.audit.findings import Finding, Kind, at
@@ -60,6 +61,8 @@ class Evidence:
         self._findings: list[Finding] = []
         self._now_us = 0
         self._plans: dict[str, tuple[str, int]] = {}
+        self._gates: dict[tuple[str, str], frozenset[str]] = {}
+        self._stages: set[tuple[str, str]] = set()
         self._authorised: dict[str, _Authorisation] = {}
         self._revoked: dict[str, int] = {}
         self._approvals: set[str] = set()
@@ -140,6 +143,10 @@ class Evidence:
     def _plan_proposed(self, _record: Record, event: Said) -> None:
         plan = event.payload
         self._plans[plan.plan_id] = (plan.plan_hash, plan.verification.deadline_ms)
+        before: frozenset[str] = frozenset()
+        for step in plan.steps:
+            self._gates[plan.plan_id, step.step_id] = before
+            before |= frozenset([step.step_id] if step.gate is not None else [])
 
     def _approval_granted(self, record: Record, event: Said) -> None:
         if signer_of(record, event.type, self.signers) == event.payload.approver:
@@ -179,11 +186,13 @@ class Evidence:
         self._judge(record, event, forward=True)
 
     def _step_requested(self, record: Record, event: Said) -> None:
+        self._past_gates(record, event)
         self._judge(record, event, forward=event.payload.phase == "forward")
 
     def _step_started(self, record: Record, event: Said) -> None:
         step = event.payload
         self._started.add((step.execution_id, step.step_id, step.phase, step.attempt))
+        self._past_gates(record, event)
         self._judge(record, event, forward=step.phase == "forward")
 
     def _judge(self, record: Record, event: Said, *, forward: bool) -> None:
@@ -205,6 +214,15 @@ class Evidence:
             self._find(Kind.NOT_AUTHORISED, record, f"its decision had been revoked at offset {revoked}")
         if envelope.occurred_at_us > authorised.not_after_us:
             self._find(Kind.NOT_AUTHORISED, record, f"begun after {authorised.not_after_us}, when its decision ended")
+
+    def _past_gates(self, record: Record, event: Said) -> None:
+        """Whether every gate before a forward step had been passed."""
+        step = event.payload
+        gates = self._gates.get((step.plan_id, step.step_id), frozenset()) if step.phase == "forward" else ()
+        for gate in sorted(gates):
+            if (step.execution_id, gate) not in self._stages:
+                detail = f"step `{step.step_id}` is past the gate of `{gate}`, whose stage had not been verified"
+                self._find(Kind.NOT_VERIFIED, record, detail)
 
     def _step_ended(self, record: Record, event: Said) -> None:
         step = event.payload
@@ -230,6 +248,8 @@ class Evidence:
 
     def _outcome(self, _record: Record, event: Said) -> None:
         outcome = event.payload.outcome
+        if outcome.phase == "stage" and isinstance(event.payload, OutcomeVerified):
+            self._stages.add((outcome.execution_id, outcome.step_id))
         execution = self._executions.get(outcome.execution_id)
         if execution is not None:
             execution.judged.add(outcome.phase)

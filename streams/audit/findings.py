@@ -35,7 +35,7 @@ class Kind(StrEnum):
     NOT_AUTHORISED = "not_authorised"
     """The decision was not authorised by the policy's key, was revoked before, or had expired."""
     NOT_VERIFIED = "not_verified"
-    """An execution has ended and its deadline has passed without a verdict on its outcome."""
+    """An execution went past a gate, or ended and its deadline has passed, without a verdict that lets it."""
     NOT_STARTED = "not_started"
     """A step has a result, but nothing was written before it was taken."""
     DUPLICATE = "duplicate"

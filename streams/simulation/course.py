@@ -145,7 +145,8 @@ def _rules(said: PlanAuthorized | ApprovalRequested) -> str:
 
 
 def _outcome(said: OutcomeVerified | OutcomeRejected | OutcomeInconclusive) -> str:
-    return f"{said.outcome.phase}: {said.outcome.reason}"
+    judged = f"stage {said.outcome.step_id}" if said.outcome.step_id else said.outcome.phase
+    return f"{judged}: {said.outcome.reason}"
 
 
 _HANDLERS: Mapping[type[Payload], Callable[[Course, Recorded[Any]], None]] = {
