@@ -1,6 +1,7 @@
 """Laws of the verifier's statistics and verdicts."""
 
 import math
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from autopilot.agents.verifier import judgement
 from autopilot.agents.verifier.checks import judge
 from autopilot.agents.verifier.judgement import Share
-from autopilot.agents.verifier.watch import Column, KnownPlan, Watch, WatchState
+from autopilot.agents.verifier.watch import Column, KnownPlan, Watch, WatchState, Window
+from autopilot.schemas.events.telemetry import Group
 from autopilot.schemas.events.verifier import CheckVerdict
 
 samples = st.lists(st.floats(-1e6, 1e6), max_size=25)
@@ -88,7 +90,13 @@ columns = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1_000)), max_size=12)
     lambda pairs: Column(tuple(v for v, _ in pairs), tuple(w for _, w in pairs))
 )
 measured = st.dictionaries(st.sampled_from(["slo:a", "slo:b", "metric:m"]), columns)
-states = st.sampled_from([WatchState.MEASURING, WatchState.MEASURING_ROLLBACK])
+states = st.sampled_from([WatchState.MEASURING, WatchState.MEASURING_ROLLBACK, WatchState.MEASURING_STAGE])
+grouped = st.dictionaries(
+    st.sampled_from([f"{name}@{group}" for name in ("slo:a", "metric:m") for group in ("canary", "control")]),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1_000)), min_size=1, max_size=40).map(
+        lambda pairs: Column(tuple(v for v, _ in pairs), tuple(w for _, w in pairs), tuple(range(len(pairs))))
+    ),
+)
 
 
 def watch(state: WatchState, before: dict[str, Column], after: dict[str, Column], quality_bp: int) -> Watch:
@@ -108,3 +116,38 @@ def test_what_passes_was_measured_whole_and_well(
         assert {"slo:a", "slo:b", "metric:m"} <= set(after)
         assert all(check.verdict is not CheckVerdict.NO_DATA for check in verdict.checks)
         assert all(check.after_samples > 0 for check in verdict.checks)
+
+
+@settings(max_examples=300)
+@given(grouped, st.integers(0, 10_000), zs)
+def test_a_canary_passes_only_where_both_groups_were_measured_well(
+    after: dict[str, Column], quality_bp: int, z: float
+) -> None:
+    groups = (Group(name="canary", attributes={}), Group(name="control", attributes={}))
+    gate = Window(("a",), ("m",), 1, 1, 1, groups)
+    plan = replace(watch(WatchState.MEASURING_STAGE, {}, {}, 0).plan, gates={"s": gate})
+    measured = Watch("e", plan, 0, WatchState.MEASURING_STAGE, {}, after, quality_bp, step_id="s")
+    verdict = judge(measured, {"a": 9_900}, z)
+    assert 0 <= verdict.confidence_bp <= quality_bp
+    if verdict.verdict is not CheckVerdict.UNCLEAR:
+        assert quality_bp >= 7_000
+    if verdict.verdict is CheckVerdict.PASS:
+        assert {"slo:a@canary", "slo:a@control", "metric:m@canary", "metric:m@control"} <= set(after)
+        for side in ("canary", "control"):
+            events = judgement.share_of(after[f"slo:a@{side}"].values, after[f"slo:a@{side}"].weights).events
+            assert events >= judgement.MIN_EVENTS
+
+
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), shares, allowances, zs)
+def test_more_bad_events_never_let_a_stage_pass_that_was_not_to(
+    events: int, bad: int, more: int, before: Share, allowed: float, z: float
+) -> None:
+    events += 20
+    bad, worse = sorted((bad % (events + 1), more % (events + 1)))
+    first, second = (
+        judgement.passable(Share(float(n), float(events)), before, allowed, z, seen_whole=True).verdict
+        for n in (bad, worse)
+    )
+    order = [CheckVerdict.PASS, CheckVerdict.UNCLEAR, CheckVerdict.FAIL]
+    if CheckVerdict.NO_DATA not in (first, second):
+        assert order.index(first) <= order.index(second)
