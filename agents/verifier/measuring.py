@@ -13,6 +13,8 @@ SLICES = 3
 """Slices of the window after an execution; while it stays unclear, further ones are measured until the deadline."""
 BUCKETS = 30
 """Buckets that the shorter of the two windows is divided into."""
+SAMPLES_IN_PAIRED = 2
+"""Samples of a series in a bucket that is paired with another group's of the same moment."""
 SHORTEST_BUCKET_MS, LONGEST_BUCKET_MS = 1_000, 60_000
 
 
@@ -53,11 +55,16 @@ def slice_us(watch: Watch) -> int:
     return max(watch.window.after_ms // SLICES, 1) * 1000
 
 
-def request_of(watch: Watch, purpose: str, from_us: int, until_us: int) -> MeasurementRequested:
-    """A request for samples of a stretch of time. The one before is for whatever any window compares with it."""
+def request_of(watch: Watch, purpose: str, from_us: int, until_us: int, interval_ms: int = 0) -> MeasurementRequested:
+    """A request for samples of a stretch of time. The one before is for whatever any window compares with it.
+
+    `interval_ms` is how often the service sends its telemetry: buckets of groups, which are paired, hold two samples.
+    """
     plan, window = watch.plan, watch.window
     asked = [window] if purpose != "before" else [plan.whole, *plan.gates.values()]
     bucket_ms = min(max(min(plan.before_ms, window.after_ms) // BUCKETS, SHORTEST_BUCKET_MS), LONGEST_BUCKET_MS)
+    if window.groups:
+        bucket_ms = max(bucket_ms, SAMPLES_IN_PAIRED * interval_ms)
     stage = [watch.step_id] if watch.step_id else []
     return MeasurementRequested(
         measurement_id=derived_id("msr", watch.execution_id, watch.state, purpose, str(watch.look), *stage),

@@ -66,6 +66,8 @@ class VerifierState:
 
     now_us: int = 0
     objectives_bp: dict[str, int] = field(default_factory=dict)
+    intervals_ms: dict[str, int] = field(default_factory=dict)
+    """How often each service sends its telemetry."""
     plans: dict[str, KnownPlan] = field(default_factory=dict)
     watches: dict[str, Watch] = field(default_factory=dict)
     awaited: dict[str, str] = field(default_factory=dict)
@@ -77,6 +79,9 @@ def _configured(state: VerifierState, recorded: Recorded[ConfigurationActivated]
     if documents:
         objectives = Configuration().with_activated(documents).objectives()
         state.objectives_bp = {_slo_key(o.service, o.name): o.objective_bp for o in objectives}
+    fleets = Configuration().with_activated(recorded.payload.documents).fleets()
+    if fleets:
+        state.intervals_ms = {one.name: one.telemetry.interval_ms for fleet in fleets for one in fleet.services}
     return []
 
 
@@ -253,7 +258,8 @@ def _next_slice(state: VerifierState, watch: Watch) -> Words:
     """Asks for one more slice; its answer comes when the slice has passed."""
     watch = replace(watch, look=watch.look + 1)
     purpose = "stage" if watch.step_id else "after"
-    request = request_of(watch, purpose, watch.until_us, watch.until_us + slice_us(watch))
+    until_us, interval_ms = watch.until_us + slice_us(watch), state.intervals_ms.get(watch.plan.service, 0)
+    request = request_of(watch, purpose, watch.until_us, until_us, interval_ms)
     state.watches[watch.execution_id] = replace(watch, until_us=request.until_us, awaited=request.measurement_id)
     state.awaited[request.measurement_id] = watch.execution_id
     return [_draft(watch, request)]

@@ -7,6 +7,7 @@ from scenario import START_US, Scenario, given
 from verifier.measured import COMPLETED, FAILED, NAMES, ROLLED_BACK, STARTED, documents, plan, samples, taken
 
 from autopilot.agents.verifier import Verifier
+from autopilot.schemas.configuration import Domain, Fleet, Service, TelemetryContract, document
 from autopilot.schemas.events.executor import RollbackStarted, StageReached
 from autopilot.schemas.events.observer import MeasurementTaken
 from autopilot.schemas.events.planner import PlanProposed, StageGate
@@ -230,3 +231,15 @@ def test_a_gate_whose_groups_have_other_names_is_inconclusive() -> None:
     scenario = at_a_stage(staged(groups=[Group(name="blue", attributes={})]))
     scenario.when(answered(scenario, 0.0)).then(MeasurementRequested)
     scenario.after(seconds=100).then(OutcomeInconclusive)
+
+
+def test_buckets_that_are_paired_are_as_wide_as_two_samples_and_others_as_before() -> None:
+    contract = TelemetryContract(interval_ms=5_000)
+    service = Service(name="cart", domain="shop", tier=1, owner="o", telemetry=contract)
+    fleet = Fleet(name="f", domains=[Domain(name="shop")], services=[service])
+    configured = [*documents(), document(fleet.model_dump(mode="json"))]
+    widths = []
+    for groups in (GROUPS, []):
+        scenario = given(Verifier(), configured, staged(groups=groups), service="cart").events(STARTED).when(REACHED)
+        widths.append(scenario.only(MeasurementRequested).bucket_ms)
+    assert widths == [10_000, 1_000]
