@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.events.runtime import DeadLettered
 from autopilot.schemas.registry import SchemaRegistry
+from autopilot.streams.mint import BROADCAST_KEY
 from autopilot.streams.publisher import Publisher
 from autopilot.streams.reader import read
 from autopilot.streams.record import Outgoing
@@ -36,6 +38,37 @@ class DeadLetter:
         return f"{what}{content.value}, expected {content.expected}"
 
 
+class Refusal(NamedTuple):
+    """One record that could not be handled: a letter of each reader and, for a broadcast, of each partition."""
+
+    letters: tuple[DeadLetter, ...]
+
+    @property
+    def first(self) -> DeadLetter:
+        """The first letter, which stands for all."""
+        return self.letters[0]
+
+    @property
+    def readers(self) -> list[str]:
+        """Who could not handle it."""
+        return sorted({letter.content.reader for letter in self.letters})
+
+    @property
+    def sources(self) -> list[str]:
+        """Where it stands: one place, or those of a broadcast."""
+        return sorted({letter.source for letter in self.letters})
+
+
+def refusals(letters: Iterable[DeadLetter]) -> list[Refusal]:
+    """The letters by record and error, in the order of the first: what was broadcast shows once."""
+    found: dict[tuple[object, ...], list[DeadLetter]] = {}
+    for letter in sorted(letters, key=lambda letter: letter.at_ms):
+        content = letter.content
+        record = content.raw if content.key == BROADCAST_KEY else letter.source
+        found.setdefault((record, content.error_class, content.field), []).append(letter)
+    return [Refusal(tuple(same)) for same in found.values()]
+
+
 def dead_letters(kafka: Mapping[str, str], registry: SchemaRegistry) -> Iterator[DeadLetter]:
     """Every dead letter, each partition in order."""
     for recorded in read(kafka, registry, str(Topic.DEAD_LETTERS), types=(DeadLettered,)):
@@ -61,10 +94,9 @@ def redriven(letter: DeadLetter) -> Outgoing:
 
 
 def redrive(publisher: Publisher, letters: Iterable[DeadLetter]) -> int:
-    """Writes the letters' records again and returns how many, once the broker has them."""
-    count = 0
-    for letter in letters:
+    """Writes the letters' records again, each once, and returns how many, once the broker has them."""
+    by_source = {letter.source: letter for letter in letters}
+    for letter in by_source.values():
         publisher.send(redriven(letter))
-        count += 1
     publisher.flush()
-    return count
+    return len(by_source)

@@ -6,7 +6,7 @@ import typer
 
 from autopilot.infra.cli.output import NO, AsJson, date_time, print_json, print_table, refuse
 from autopilot.infra.composition import publisher_of, registry_of
-from autopilot.infra.dead_letters import DeadLetter, chosen, dead_letters, redrive
+from autopilot.infra.dead_letters import DeadLetter, Refusal, chosen, dead_letters, redrive, refusals
 from autopilot.infra.settings import Settings, kafka_config
 
 app = typer.Typer(help="Records that could not be handled.", no_args_is_help=True)
@@ -17,19 +17,26 @@ LetterId = Annotated[str, typer.Argument(help="Id of a dead letter, or the begin
 def list_letters(
     as_json: AsJson = False, limit: Annotated[int, typer.Option(help="Only the newest so many.", min=1)] = 50
 ) -> None:
-    """List dead letters, newest last.
+    """List what could not be handled, newest last: a record once, whoever could not handle it and wherever it stands.
 
     Example: autopilot dead-letters list --limit 10
     """
-    letters = sorted(_all(), key=lambda letter: letter.at_ms)[-limit:]
+    found = refusals(_all())[-limit:]
     if as_json:
-        print_json([_summary(letter) for letter in letters])
+        print_json([_shown(refusal) for refusal in found])
         return
     print_table(
-        ("id", "time (UTC)", "reader", "source", "class", "error"),
+        ("id", "time (UTC)", "readers", "source", "class", "error"),
         (
-            (x.letter_id[:13], date_time(x.at_ms), x.content.reader, x.source, x.content.error_class, x.error)
-            for x in letters
+            (
+                x.first.letter_id[:13],
+                date_time(x.first.at_ms),
+                ", ".join(x.readers),
+                x.first.source + (f" and {len(x.sources) - 1} more" if len(x.sources) > 1 else ""),
+                x.first.content.error_class,
+                x.first.error,
+            )
+            for x in found
         ),
         "no dead letter",
     )
@@ -56,13 +63,15 @@ def drive_again(
     letter_id: Annotated[str, typer.Argument(help="Id of a dead letter, or the beginning of one.", metavar="ID")] = "",
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
 ) -> None:
-    """Write dead letters' records again to where they came from, with key and headers, once the cause is mended.
+    """Write records again to where they came from, with key and headers, once the cause is mended.
+
+    A broadcast is written again everywhere, and a record that several readers could not handle once.
 
     Examples: autopilot dead-letters redrive 3f0a9c2b; autopilot dead-letters redrive --all
     """
     if bool(letter_id) == everything:
         refuse("give either an ID or --all")
-    letters = _all() if everything else [_one(letter_id)]
+    letters = _all() if everything else _of_same_record(_one(letter_id))
     publisher = publisher_of(Settings(), "dead-letters")
     try:
         count = redrive(publisher, letters)
@@ -74,6 +83,14 @@ def drive_again(
 def _all() -> list[DeadLetter]:
     settings = Settings()
     return list(dead_letters(kafka_config(settings), registry_of(settings)))
+
+
+def _of_same_record(letter: DeadLetter) -> list[DeadLetter]:
+    return [one for refusal in refusals(_all()) if letter in refusal.letters for one in refusal.letters]
+
+
+def _shown(refusal: Refusal) -> dict[str, object]:
+    return _summary(refusal.first) | {"readers": refusal.readers, "sources": refusal.sources}
 
 
 def _one(prefix: str) -> DeadLetter:

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from autopilot.infra.cli import output
 from autopilot.infra.cli.main import application, main
-from autopilot.infra.dead_letters import REDRIVEN, DeadLetter, chosen, redriven
+from autopilot.infra.dead_letters import REDRIVEN, DeadLetter, chosen, redrive, redriven, refusals
 from autopilot.infra.errors import MendableError
 from autopilot.infra.settings import NotUpError
 from autopilot.schemas.events.runtime import DeadLettered
+from autopilot.streams.record import Outgoing
 
 APP = application()
 RUNNER = CliRunner()
@@ -148,6 +149,47 @@ def test_a_redriven_record_is_the_one_that_it_was() -> None:
     out = redriven(LETTER)
     assert (out.topic, out.partition, out.key, out.value) == ("autopilot.log", 2, b"shop", b"\0\0\0\0\1bytes")
     assert out.headers == {**LETTER.content.headers, REDRIVEN: b"3f0a9c2b-71d4"}
+
+
+def letter_of(
+    reader: str, partition: int, key: bytes = b"*", at_ms: int = 1, error_class: str = "invalid"
+) -> DeadLetter:
+    changes = {"reader": reader, "source_partition": partition, "key": key, "error_class": error_class}
+    return DeadLetter(f"{reader}-{partition}-{error_class}", at_ms, LETTER.content.model_copy(update=changes))
+
+
+def test_a_refused_broadcast_shows_once_with_who_refused_it_and_where() -> None:
+    letters = [letter_of(reader, number, at_ms=9 - number) for reader in ("policy", "planner") for number in range(4)]
+    (refusal,) = refusals(letters)
+    assert refusal.first.letter_id == "policy-3-invalid"
+    assert refusal.readers == ["planner", "policy"]
+    assert refusal.sources == [f"autopilot.log[{number}]@17" for number in range(4)]
+
+
+def test_what_was_no_broadcast_or_is_wrong_otherwise_shows_by_itself() -> None:
+    same = [letter_of("policy", number, b"shop") for number in range(2)]
+    other = letter_of("policy", 0, b"shop", error_class="repeated")
+    assert [refusal.letters for refusal in refusals([*same, other])] == [(one,) for one in (*same, other)]
+    assert len(refusals([same[0], letter_of("planner", 0, b"shop")])) == 1
+
+
+class Sent:
+    """Keeps what a publisher would send."""
+
+    def __init__(self) -> None:
+        self.partitions: list[int] = []
+
+    def send(self, outgoing: Outgoing) -> None:
+        self.partitions.append(outgoing.partition)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def test_a_record_is_driven_again_once_however_many_readers_refused_it() -> None:
+    sent = Sent()
+    assert redrive(sent, [letter_of(reader, number) for reader in ("policy", "planner") for number in range(4)]) == 4
+    assert sent.partitions == [0, 1, 2, 3]
 
 
 def test_a_dead_letter_says_what_is_wrong_and_where() -> None:
