@@ -11,16 +11,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from autopilot.agents.planner.variables import environment_of
+from autopilot.agents.planner.checks import faults
+from autopilot.infra.remedy_checks import faults_around
 from autopilot.policies.bundle import DOCUMENT_KINDS
 from autopilot.policies.bundle_file import BundleError, Problem, parse_bundle
 from autopilot.policies.checks import Level, check, run_tests
-from autopilot.policies.expression import ExpressionError, Value
 from autopilot.schemas.configuration import (
     Configuration,
     Fleet,
-    Remedy,
-    RemedyAction,
     RemedyCatalogue,
     ServiceLevelObjectives,
     Written,
@@ -57,6 +55,8 @@ class Loaded:
     file: str
     model: Written
     node: yaml.Node = field(repr=False)
+    content: Any = field(default=None, repr=False)
+    """As it was written, with nothing added."""
 
     @property
     def kind(self) -> str:
@@ -82,18 +82,20 @@ def read_folder(folder: Path) -> tuple[list[Loaded], list[Finding]]:
 
     A file may hold several documents. Files whose name begins with a dot are left out.
     """
-    loaded: list[Loaded] = []
-    findings: list[Finding] = []
     files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
-    for path in files:
-        for outcome in _of_file(path, str(path.relative_to(folder))):
-            if isinstance(outcome, Loaded):
-                loaded.append(outcome)
-            else:
-                findings.append(outcome)
+    read = [read_file(path, str(path.relative_to(folder))) for path in files]
+    loaded = [item for found, _ in read for item in found]
+    findings = [finding for _, found in read for finding in found]
     if not files:
         findings.append(Finding(str(folder), 0, "", "", f"no {' or '.join(SUFFIXES)} file is in this folder"))
     return loaded, findings
+
+
+def read_file(path: Path, name: str) -> tuple[list[Loaded], list[Finding]]:
+    """As `read_folder`, for one file. `name` is how findings name it."""
+    outcomes = list(_of_file(path, name))
+    loaded = [one for one in outcomes if isinstance(one, Loaded)]
+    return loaded, [one for one in outcomes if isinstance(one, Finding)]
 
 
 def line_of(node: yaml.Node, loc: Loc) -> int:
@@ -141,7 +143,7 @@ def _of_document(name: str, node: yaml.Node, content: Any, text: str | None) -> 
         if problems:
             return
     try:
-        yield Loaded(name, model.model_validate(content), node)
+        yield Loaded(name, model.model_validate(content), node, content)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             loc = [step for step in detail["loc"] if step not in ("ratio", "threshold")]
@@ -236,27 +238,10 @@ def _check_objectives(item: Loaded, after: Configuration, _in_force: Configurati
     return findings
 
 
-def _check_remedies(item: Loaded, _after: Configuration, _in_force: Configuration, _partitions: int) -> list[Finding]:
+def _check_remedies(item: Loaded, after: Configuration, _in_force: Configuration, _partitions: int) -> list[Finding]:
     assert isinstance(item.model, RemedyCatalogue)
-    findings = _twice(item, "remedies", [remedy.name for remedy in item.model.remedies])
-    environment = environment_of(item.model.variables)
-    for i, remedy in enumerate(item.model.remedies):
-        for loc, source, gives in _expressions(remedy):
-            try:
-                environment.compile(source, gives)
-            except ExpressionError as error:
-                findings.append(item.finding(["remedies", i, *loc], source, f"an expression: {error.reason}"))
-    return findings
-
-
-def _expressions(remedy: Remedy) -> Iterator[tuple[list[str | int], str, type[Value]]]:
-    yield ["precondition"], remedy.precondition, bool
-    yield ["blast_radius_instances"], remedy.blast_radius_instances, int
-    for i, step in enumerate(remedy.steps):
-        for part in ("action", "compensation"):
-            action = getattr(step, part)
-            for name, source in action.parameters.items() if isinstance(action, RemedyAction) else ():
-                yield ["steps", i, part, "parameters", name], source, str
+    found = [*faults(item.model), *faults_around(item.model, item.content, after.fleets())]
+    return [item.finding(fault.loc, fault.value, fault.expected) for fault in found]
 
 
 _CHECKS: Mapping[str, Check] = {
