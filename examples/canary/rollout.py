@@ -9,8 +9,11 @@ from examples.shop.incident import Incident
 from examples.shop.watch import NotSeenError, Told
 
 REMEDY = "roll-out-by-canary"
-STAGE, WHOLE = "stage", "remedy"
+STAGE, ROLLBACK = "stage", "rollback"
+FORWARD, COMPENSATION = "forward", "compensation"
+_TURNS = frozenset({(FORWARD, "StepSucceeded"), (COMPENSATION, "StepStarted")})
 DONE_WITHIN_S = 300
+STOPPED_WITHIN_S = 120
 LAST_ANSWERS_S = 1.0
 """What is under way when a rollout ends is written down a little later."""
 
@@ -28,9 +31,9 @@ class Rollout(Incident):
 
     def await_rejection(self) -> Told:
         """Waits until a gate was not passed, and everything was undone; gives the verdict."""
-        verdict = self._await_in_plan("OutcomeRejected", DONE_WITHIN_S, lambda p: p.outcome.phase == STAGE)
-        self._await_in_plan("ExecutionRolledBack", DONE_WITHIN_S)
-        self._await_in_plan("OutcomeVerified", DONE_WITHIN_S, lambda p: p.outcome.phase == "rollback")
+        verdict = self._await_in_plan("OutcomeRejected", STOPPED_WITHIN_S, lambda p: p.outcome.phase == STAGE)
+        self._await_in_plan("ExecutionRolledBack", STOPPED_WITHIN_S)
+        self._await_in_plan("OutcomeVerified", STOPPED_WITHIN_S, lambda p: p.outcome.phase == ROLLBACK)
         return verdict
 
     def passed_gates(self) -> list[str]:
@@ -50,21 +53,24 @@ class Rollout(Incident):
         return [(name, count(file, at, end)) for (at, name), end in zip(moments, ends, strict=True)]
 
     def _shares(self) -> Iterator[tuple[int, str]]:
-        """When each change of the canary's share was begun, and what it was to be from then on."""
-        forward: dict[str, str] = {}
-        for told in self._mine("StepStarted"):
-            action = told.payload.action
-            if action.verb == "split":
-                forward[told.payload.step_id] = f"canary at {action.parameters['percent']} %"
-                yield told.recorded_at_ms, forward[told.payload.step_id]
-            elif action.verb == "revert" and told.payload.step_id in forward:
-                yield told.recorded_at_ms, f"{forward[told.payload.step_id]} taken back"
+        """When each share was reached, or began to be taken back."""
+        steps = {
+            told.payload.step_id: f"canary at {told.payload.action.parameters['percent']} %"
+            for told in self._mine("StepRequested")
+            if told.payload.action.verb == "split"
+        }
+        for told in self._mine("StepSucceeded", "StepStarted"):
+            payload = told.payload
+            if payload.step_id in steps and (payload.phase, told.event.type) in _TURNS:
+                taken_back = " taken back" if payload.phase == COMPENSATION else ""
+                yield told.recorded_at_ms, steps[payload.step_id] + taken_back
 
-    def _mine(self, name: str) -> list[Told]:
-        return [told for told in self._log.events[self._since :] if self._is_mine(told, name)]
+    def _mine(self, *names: str) -> list[Told]:
+        return [told for told in self._log.events[self._since :] if any(self._is_mine(told, name) for name in names)]
 
     def _adverse(self, told: Told) -> str:
-        return "" if self._expects_rejection else super()._adverse(told)
+        expected = self._expects_rejection and getattr(getattr(told.payload, "outcome", None), "phase", STAGE) == STAGE
+        return "" if expected and told.event.type != "ExecutionFailed" else super()._adverse(told)
 
 
 def require(condition: bool, complaint: str) -> None:
