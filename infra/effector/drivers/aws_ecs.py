@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -37,6 +37,9 @@ from autopilot.infra.effector.port import (
     nothing_to_put_back,
 )
 from autopilot.schemas.events.planner import Action
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
 
 _TARGET = re.compile(r"[A-Za-z0-9_-]{1,255}/[A-Za-z0-9_-]{1,255}")
 _RELEASE = re.compile(r"([A-Za-z0-9_-]{1,255}):([1-9][0-9]{0,9})")
@@ -88,7 +91,7 @@ class AwsEcsSettings(BaseModel):
 
 
 class AwsEcsDriver:
-    """See the module. `listener` is told the name of every call of the API."""
+    """See the module. `connect` makes the client of ECS."""
 
     verbs: Mapping[str, CrashClass] = {
         "scale": CrashClass.CONVERGENT,
@@ -97,7 +100,7 @@ class AwsEcsDriver:
     }
     reverts: ClassVar[frozenset[str]] = frozenset({"scale", "set_task_definition"})
 
-    def __init__(self, settings: AwsEcsSettings, listener: Callable[[str], None] | None = None) -> None:
+    def __init__(self, settings: AwsEcsSettings, connect: "Callable[[Access], ECSClient] | None" = None) -> None:
         self.name = settings.name
         self._settings = settings
         access = Access(
@@ -108,7 +111,7 @@ class AwsEcsDriver:
             credentials_file=settings.credentials_file,
             timeout_s=settings.timeout_s,
         )
-        self._client = EcsClient(access, listener)
+        self._client = EcsClient(access, connect)
         self._before: dict[tuple[str, Deployment], str] = {}
 
     def observe(self, target: str) -> Observation:

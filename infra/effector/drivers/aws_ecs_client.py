@@ -137,9 +137,9 @@ class Service(NamedTuple):
 class EcsClient:
     """One region's ECS with one credential. Used from several threads."""
 
-    def __init__(self, access: Access, listener: Callable[[str], None] | None = None) -> None:
+    def __init__(self, access: Access, connect: "Callable[[Access], ECSClient] | None" = None) -> None:
         self._access = access
-        self._listener = listener
+        self._connect = connect or connected
         self._lock = threading.Lock()
         self._connected: ECSClient | None = None
 
@@ -185,9 +185,7 @@ class EcsClient:
         try:
             with self._lock:
                 if self._connected is None:
-                    self._connected = _connect(self._access)
-                    if self._listener is not None:
-                        _tell_calls(self._connected, self._listener)
+                    self._connected = self._connect(self._access)
             yield self._connected
         except boto.ClientError as error:
             raise _refusal(error) from error
@@ -196,7 +194,8 @@ class EcsClient:
             raise kind(f"ECS in {self._access.region}: {error}") from error
 
 
-def _connect(access: Access) -> "ECSClient":
+def connected(access: Access) -> "ECSClient":
+    """A client of ECS with that credential and nobody else's."""
     session = botocore.session.Session()
     files = {"config_file": access.config_file, "credentials_file": access.credentials_file}
     for variable, path in files.items():
@@ -213,13 +212,6 @@ def _connect(access: Access) -> "ECSClient":
     )
     made = boto3.Session(botocore_session=session, region_name=access.region)
     return made.client("ecs", endpoint_url=access.endpoint_url, config=once)
-
-
-def _tell_calls(client: "ECSClient", listener: Callable[[str], None]) -> None:
-    def tell(model: Any, **_: Any) -> None:
-        listener(f"{model.service_model.signing_name}:{model.name}")
-
-    client.meta.events.register("before-call", tell)
 
 
 def _refusal(error: boto.ClientError) -> TargetError:

@@ -13,7 +13,7 @@ State keys: `variable.NAME` for each variable that may be set, `output.NAME` for
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from autopilot.infra.effector.drivers.opentofu_cli import Plan, Tofu
 from autopilot.infra.effector.drivers.opentofu_settings import OpentofuSettings, WorkspaceBounds
@@ -29,13 +29,34 @@ from autopilot.infra.effector.port import (
     PartialError,
     PermanentError,
     TargetError,
-    TargetTimeoutError,
 )
 from autopilot.schemas.events.planner import Action
 
 __all__ = ["OpentofuDriver", "OpentofuSettings"]
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class _Wish(NamedTuple):
+    """Which variables are wanted, and the state `before` that must not have moved since, save by acts of ours."""
+
+    target: str
+    variables: dict[str, Any]
+    before: Mapping[str, str]
+    deadline: float
+    undone: Mapping[str, Any] | None = None
+    """The variables of the act that this one undoes."""
+
+    def explains(self, begun: Begun | None, now: State) -> bool:
+        """Whether what was begun and not ended is this act, or the one that it undoes."""
+        ours = [wish for wish in (self.variables, self.undone) if wish is not None]
+        return begun is not None and any(begun.accounts_for(wish, self.before, now) for wish in ours)
+
+    def begins_at(self, begun: Begun | None, now: State) -> Begun:
+        """Where this act began: at an earlier try, if there was one."""
+        if begun is not None and begun.accounts_for(self.variables, self.before, now):
+            return begun
+        return Begun(now.lineage, now.serial, self.variables)
 
 
 class OpentofuDriver:
@@ -69,7 +90,7 @@ class OpentofuDriver:
     def apply(self, action: Action, observation: Observation, _key: str, timeout_s: float, /) -> Applied:
         """See `Driver.apply`."""
         wanted = self._bounds(action.target).values(action.parameters)
-        return self._bring(action.target, wanted, observation.state, time.monotonic() + timeout_s)
+        return self._bring(_Wish(action.target, wanted, observation.state, time.monotonic() + timeout_s))
 
     def happened(self, _action: Action, _before: Mapping[str, str], _observation: Observation) -> bool | None:
         """See `Driver.happened`: no verb is witnessed."""
@@ -84,42 +105,28 @@ class OpentofuDriver:
             raise PermanentError(f"the state before does not tell `variable.{missing[0]}`")
         wanted = {name: bounds.variables[name].read(name, before[f"variable.{name}"]) for name in done}
         expected = {f"variable.{name}": as_text(value) for name, value in done.items()}
-        return self._bring(action.target, wanted, expected, time.monotonic() + timeout_s, undone=done)
+        return self._bring(_Wish(action.target, wanted, expected, time.monotonic() + timeout_s, undone=done))
 
     # -- from one configuration to another ---------------------------------------------------------------------------
 
-    def _bring(
-        self,
-        target: str,
-        wanted: dict[str, Any],
-        before: Mapping[str, str],
-        deadline: float,
-        undone: Mapping[str, Any] | None = None,
-    ) -> Applied:
-        """Applies what the wanted variables decide, unless it is there.
-
-        `before` is what must not have moved since; an act with the variables `undone` may have moved it.
-        """
-        workspace = self._workspace(target)
+    def _bring(self, wish: _Wish) -> Applied:
+        workspace = self._workspace(wish.target)
         with workspace.scratch() as scratch:
-            values, state = workspace.variables(), workspace.state(scratch, deadline)
-            plan = workspace.plan(scratch, values | wanted, deadline)
-            if not plan.anything and values == values | wanted:
+            values, state = workspace.variables(), workspace.state(scratch, wish.deadline)
+            wanted = values | wish.variables
+            plan = workspace.plan(scratch, wanted, wish.deadline)
+            if not plan.anything and values == wanted:
                 workspace.end()
-                return Applied(False, self._observation(target, values, state).state)
-            _check_unmoved(wanted, values, before)
-            begun = workspace.begun()
-            ours = begun if begun is not None and begun.accounts_for(wanted, before, state) else None
-            undoes = begun is not None and undone is not None and begun.accounts_for(undone, before, state)
-            if ours is None and not undoes:
-                _check_state_unmoved(state, before)
-                if values != values | wanted:
-                    self._check_applied(workspace, scratch, values, deadline)
-            self._check_bounds(target, plan)
+                return Applied(False, self._observation(wish.target, values, state).state)
+            _check_unmoved(wish.variables, values, wish.before)
+            if not wish.explains(workspace.begun(), state):
+                _check_state_unmoved(state, wish.before)
+                if values != wanted:
+                    self._check_applied(workspace, scratch, values, wish.deadline)
+            self._check_bounds(wish.target, plan)
             if plan.anything:
-                origin = ours or Begun(state.lineage, state.serial, wanted)
-                self._apply(workspace, scratch, plan, origin, values | wanted, state, deadline)
-            return self._end(target, workspace, values | wanted, scratch)
+                workspace.apply(scratch, plan, wish.begins_at(workspace.begun(), state), state, wish.deadline)
+            return self._end(wish.target, workspace, wanted, scratch)
 
     @staticmethod
     def _check_applied(workspace: Workspace, scratch: Path, values: Mapping[str, Any], deadline: float) -> None:
@@ -136,25 +143,6 @@ class OpentofuDriver:
         ):
             if count > most:
                 raise PermanentError(f"the plan is over `{name}`: {count}, and the bound is {most}")
-
-    @staticmethod
-    def _apply(
-        workspace: Workspace,
-        scratch: Path,
-        plan: Plan,
-        origin: Begun,
-        values: Mapping[str, Any],
-        state: State,
-        deadline: float,
-    ) -> None:
-        try:
-            workspace.apply(scratch, plan, origin, values, state, deadline)
-        except (TargetTimeoutError, ConflictError):
-            raise
-        except TargetError as error:
-            if workspace.begun() is None:
-                raise
-            raise PartialError(f"part of it is there: {error}") from error
 
     def _end(self, target: str, workspace: Workspace, values: Mapping[str, Any], scratch: Path) -> Applied:
         try:

@@ -36,7 +36,7 @@ _KINDS: Sequence[tuple[str, type[TargetError]]] = (
     ),
     (
         r"connection (?:refused|reset|timed out)|i/o timeout|no such host|tls handshake timeout|deadline exceeded|"
-        r"unexpected eof|throttl|too many requests|rate exceeded|service unavailable|"
+        r"unexpected eof|giving up after \d+ attempt|throttl|too many requests|rate exceeded|service unavailable|"
         r"(?:status|code|http|error)\D{0,12}(?:429|50[0234])\b",
         TransientError,
     ),
@@ -58,6 +58,8 @@ class Plan(NamedTuple):
     """What a saved plan would change."""
 
     path: Path
+    variables: Mapping[str, Any]
+    """What it was made with."""
     differences: Sequence[Difference]
     changes: int
     deletions: int
@@ -90,7 +92,7 @@ class Tofu(NamedTuple):
         options = ["-input=false", "-json", "-detailed-exitcode", f"-var-file={given}", f"-out={saved}"]
         planned = self._checked(["plan", *options, self._lock(deadline)], scratch, deadline, also=2)
         shown = json.loads(self._checked(["show", "-json", "-no-color", str(saved)], scratch, deadline).output)
-        return _plan(saved, shown, planned.code == 2)
+        return _plan(saved, variables, shown, planned.code == 2)
 
     def apply(self, scratch: Path, plan: Plan, deadline: float) -> None:
         """Applies exactly that plan. Raises `ConflictError` when the state is no longer what it was made for."""
@@ -162,10 +164,11 @@ def _kind(said: str) -> type[TargetError]:
     return next((kind for pattern, kind in _KINDS if re.search(pattern, said.lower())), PermanentError)
 
 
-def _plan(path: Path, shown: Mapping[str, Any], anything: bool) -> Plan:
+def _plan(path: Path, variables: Mapping[str, Any], shown: Mapping[str, Any], anything: bool) -> Plan:
     changed = [one for one in shown.get("resource_changes", []) if set(one["change"]["actions"]) - {"no-op", "read"}]
     deletions = sum("delete" in one["change"]["actions"] for one in changed)
-    return Plan(path, [d for one in changed for d in _differences(one)], len(changed), deletions, anything)
+    differences = [difference for one in changed for difference in _differences(one)]
+    return Plan(path, variables, differences, len(changed), deletions, anything)
 
 
 def _differences(resource: Mapping[str, Any]) -> Iterator[Difference]:

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from autopilot.infra.effector.drivers.opentofu_cli import Plan, Tofu
-from autopilot.infra.effector.port import DeniedError, MissingError, PermanentError, TargetError
+from autopilot.infra.effector.port import (
+    ConflictError,
+    DeniedError,
+    MissingError,
+    PartialError,
+    PermanentError,
+    TargetError,
+    TargetTimeoutError,
+)
 
 VARIABLES_FILE = "autopilot.auto.tfvars.json"
 LAST_LOOK_S = 2.0
@@ -112,23 +120,23 @@ class Workspace:
         """A plan with these variables, saved as `name`."""
         return self._tofu.plan(scratch / name, variables, deadline)
 
-    def apply(
-        self, scratch: Path, plan: Plan, begun: Begun, values: Mapping[str, Any], state: State, deadline: float
-    ) -> None:
-        """Applies a saved plan that was made with these values, and keeps what tells how far it got."""
+    def apply(self, scratch: Path, plan: Plan, begun: Begun, state: State, deadline: float) -> None:
+        """Applies a saved plan, and keeps what tells how far it got. Raises `PartialError` when part of it is there."""
         earlier, old = self.begun(), self.variables()
         self._write_note(begun._replace(reached=None))
-        self.set_variables(values)
+        self.set_variables(plan.variables)
         try:
             self._tofu.apply(scratch, plan, deadline)
-        except TargetError:
+        except TargetError as error:
             reached = self._serial(scratch, deadline)
             if reached == state.serial:
                 self.set_variables(old)
                 self._put_back(earlier)
             else:
                 self._write_note(begun._replace(reached=reached))
-            raise
+            if self.begun() is None or isinstance(error, (TargetTimeoutError, ConflictError)):
+                raise
+            raise PartialError(f"part of it is there: {error}") from error
 
     def begun(self) -> Begun | None:
         """What was begun and not ended."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from autopilot.infra.effector.drivers.aws_ecs import AwsEcsDriver, AwsEcsSettings
+from autopilot.infra.effector.drivers.aws_ecs_client import Access, connected
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -54,7 +55,7 @@ SERVICES: Mapping[str, tuple[str, dict[str, bool]]] = {
 
 
 class Ecs:
-    """A running ECS. Users: `autopilot` with the policy that ships, `stranger` with none."""
+    """A running ECS. Users: `autopilot` with the policy that ships, `stranger` with none, and the administrator."""
 
     def __init__(self, folder: Path, port: int, key: str, secret: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -62,12 +63,12 @@ class Ecs:
         self.gate.mkdir()
         self._credentials = folder / "credentials"
         self._credentials.touch(0o600)
-        self._admin = {"aws_access_key_id": key, "aws_secret_access_key": secret}
+        self.administrator = {"aws_access_key_id": key, "aws_secret_access_key": secret}
 
     @property
     def admin(self) -> "ECSClient":
         """Another writer, who may do everything."""
-        return boto3.client("ecs", region_name=REGION, endpoint_url=self.url, **self._admin)
+        return boto3.client("ecs", region_name=REGION, endpoint_url=self.url, **self.administrator)
 
     def entry(self, profile: str = "autopilot", **odd: Any) -> dict[str, Any]:
         """The driver as an entry of the targets file."""
@@ -86,9 +87,9 @@ class Ecs:
     def driver(
         self, profile: str = "autopilot", listener: Callable[[str], None] | None = None, **odd: Any
     ) -> AwsEcsDriver:
-        """A driver with that credential."""
+        """A driver with that credential. `listener` is told the name of each call that it makes."""
         settings = {name: value for name, value in self.entry(profile, **odd).items() if name != "driver"}
-        return AwsEcsDriver(AwsEcsSettings.model_validate(settings), listener)
+        return AwsEcsDriver(AwsEcsSettings.model_validate(settings), told(listener) if listener else None)
 
     def set_up(self) -> None:
         """Cluster, task definitions, services and users."""
@@ -129,7 +130,7 @@ class Ecs:
         )
 
     def _add_user(self, name: str, document: dict[str, Any] | None) -> None:
-        iam = boto3.client("iam", region_name=REGION, endpoint_url=self.url, **self._admin)
+        iam = boto3.client("iam", region_name=REGION, endpoint_url=self.url, **self.administrator)
         iam.create_user(UserName=name)
         if document is not None:
             iam.put_user_policy(UserName=name, PolicyName="ecs", PolicyDocument=json.dumps(document))
@@ -166,6 +167,20 @@ class Ecs:
     def tasks(self, name: str) -> set[str]:
         """Names of the tasks that run."""
         return set(self.admin.list_tasks(cluster=CLUSTER, serviceName=name, desiredStatus="RUNNING")["taskArns"])
+
+
+def told(listener: Callable[[str], None]) -> "Callable[[Access], ECSClient]":
+    """Connects as ever, and tells the listener the permission that each call needs."""
+
+    def tell(model: Any, **_: Any) -> None:
+        listener(f"{model.service_model.signing_name}:{model.name}")
+
+    def connect(access: Access) -> "ECSClient":
+        client = connected(access)
+        client.meta.events.register("provide-client-params", tell)
+        return client
+
+    return connect
 
 
 def policy() -> dict[str, Any]:

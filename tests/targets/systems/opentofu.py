@@ -21,6 +21,7 @@ VARIABLES = "autopilot.auto.tfvars.json"
 USER, PASSWORD = "autopilot", "state-secret"
 BUILD_S = 900.0
 
+SOMEBODY_ELSES = json.dumps({"ID": "1234", "Operation": "OperationTypeApply", "Who": "somebody"}).encode()
 BACKEND = """
 terraform {{
   backend "http" {{
@@ -43,11 +44,17 @@ BOUNDS = {
 
 
 class StateStore:
-    """The server's side of the `http` backend: one document for each path, with the lock of whoever has it."""
+    """The server's side of the `http` backend: one document for each path, with the lock of whoever has it.
+
+    `out_of_order` is a status that every call is answered with while it is set. After `locks_left` more locks, when it
+    is set, somebody else has the lock.
+    """
 
     def __init__(self) -> None:
         self.versions: dict[str, list[bytes]] = {}
         self.locks: dict[str, bytes] = {}
+        self.out_of_order: int | None = None
+        self.locks_left: int | None = None
         store, guard = self, threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -85,12 +92,11 @@ class StateStore:
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body of an answer."""
-        held = self.locks.get(path)
+        if self.out_of_order is not None:
+            return self.out_of_order, b""
         if method == "LOCK":
-            if held is not None:
-                return 423, held
-            self.locks[path] = body
-        elif method == "UNLOCK":
+            return self._lock(path, body)
+        if method == "UNLOCK":
             self.locks.pop(path, None)
         elif method == "POST":
             self.versions.setdefault(path, []).append(body)
@@ -99,6 +105,15 @@ class StateStore:
         else:
             return 200, self.versions[path][-1]
         return 200, b""
+
+    def _lock(self, path: str, body: bytes) -> tuple[int, bytes]:
+        if self.locks_left is not None:
+            self.locks_left -= 1
+        held = self.locks.get(path)
+        if held is None and (self.locks_left is None or self.locks_left >= 0):
+            self.locks[path] = body
+            return 200, b""
+        return 423, held or SOMEBODY_ELSES
 
     def stop(self) -> None:
         """Nobody answers any more."""
