@@ -4,6 +4,7 @@ Expressions are compiled with the planner's own environment; names are checked a
 what can never come about (a goal that no operator leads to) or has no use is a fault too.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,6 +24,7 @@ from autopilot.schemas.configuration import (
 )
 
 Loc = tuple[str | int, ...]
+_PLACE = re.compile(r"<input>:\d+:(\d+): ([^\n|]*)")
 _BUILT_IN = {variable.name for variable in VARIABLES}
 _NO_TARGET = "one that is declared for a target: `{}` means nothing here, where no target is meant"
 
@@ -75,7 +77,7 @@ def _twice(checked: _Catalogue) -> Iterator[Fault]:
 def _repeated(loc: Loc, field: str, names: Sequence[str]) -> Iterator[Fault]:
     for i, name in enumerate(names):
         if name in names[:i]:
-            yield Fault((*loc, i, field), name, f"a {field} that is used once")
+            yield Fault((*loc, i, field), name, "one that is used once")
 
 
 def _variables(checked: _Catalogue) -> Iterator[Fault]:
@@ -105,7 +107,8 @@ def _expressions(checked: _Catalogue) -> Iterator[Fault]:
 
 def _instead(source: str, error: ExpressionError, checked: _Catalogue) -> str:
     """What is wrong with an expression, and which variable may have been meant."""
-    reason = " ".join(error.reason.split())
+    place = _PLACE.search(error.reason)
+    reason = f"{place[2].strip()}, at character {place[1]}" if place else " ".join(error.reason.split())
     for name in names_in(source):
         if f"'{name}'" in reason and name not in checked.environment.variables:
             return f": `{name}` is no variable{_meant(name, checked.environment.variables)}"

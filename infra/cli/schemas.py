@@ -13,6 +13,7 @@ import typer
 import autopilot.schemas
 from autopilot.infra.cli.lifecycle_page import lifecycles_page
 from autopilot.infra.cli.output import NO, AsJson, print_json, print_table, refuse
+from autopilot.schemas import remedy_schema
 from autopilot.schemas.avro_files import SUFFIX, as_text, current_schemas, differences, expected_files
 from autopilot.schemas.catalogue import events_page
 from autopilot.schemas.compatibility import Finding
@@ -50,7 +51,7 @@ def check(folder: Folder = CONTRACTS, as_json: AsJson = False) -> None:
 
 @app.command()
 def generate(folder: Folder = CONTRACTS) -> None:
-    """Write `avro/*.avsc` from the models and remove files that belong to no event type.
+    """Write `avro/*.avsc` and the JSON Schema of remedy catalogues from the models; remove what belongs to no type.
 
     Example: autopilot schemas generate
     """
@@ -62,6 +63,7 @@ def generate(folder: Folder = CONTRACTS) -> None:
     changed = [name for name, content in expected.items() if found.get(name) != content]
     for name in changed:
         (target / name).write_text(expected[name], encoding="utf-8")
+    (folder / remedy_schema.FILE_NAME).write_text(remedy_schema.schema_text(), encoding="utf-8")
     removed = len(found.keys() - expected.keys())
     typer.echo(f"{len(expected)} files in {target}: {len(changed)} written, {removed} removed")
 
@@ -142,7 +144,14 @@ def generated_pages() -> dict[str, str]:
 def inspect(folder: Path) -> tuple[list[str], list[Finding], list[str]]:
     """Files out of sync, findings of compatibility, and the releases that were compared."""
     releases = releases_found(folder)
-    return differences(avro_found(folder)), compatibility_findings(current_schemas(), releases), list(releases)
+    stale = [*differences(avro_found(folder)), *_stale_catalogue_schema(folder)]
+    return stale, compatibility_findings(current_schemas(), releases), list(releases)
+
+
+def _stale_catalogue_schema(folder: Path) -> list[str]:
+    file = folder / remedy_schema.FILE_NAME
+    current = file.exists() and file.read_text(encoding="utf-8") == remedy_schema.schema_text()
+    return [] if current else [f"{file.name}: not what the models say"]
 
 
 def avro_found(folder: Path) -> dict[str, str]:
