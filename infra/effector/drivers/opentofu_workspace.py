@@ -171,4 +171,5 @@ class Workspace:
 
 
 def as_text(value: Any) -> str:
+    """A value as a state has it: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
