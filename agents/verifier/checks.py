@@ -52,7 +52,7 @@ class Verdict:
 
 def judge(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Verdict:
     """The verdict on what was measured so far, at `z` standard errors. `objectives_bp` is by SLO name."""
-    judged = list(_judge(watch, objectives_bp, z))
+    judged = [_heard(one, watch) for one in _judge(watch, objectives_bp, z)]
     checks = [one.check for one in judged]
     failed = [one for one in judged if _fails(one, judged)]
     if failed and watch.quality_bp >= MIN_QUALITY_BP:
@@ -98,6 +98,17 @@ def _judge_slo(name: str, before: Column | None, watch: Watch, objective_bp: int
     for asked, finding in _questions(watch, is_now, was, allowed, z):
         threshold = None if asked == IMPROVED else allowed
         yield _judged(name, asked, finding, means, threshold, samples, shift)
+
+
+def _heard(one: Judged, watch: Watch) -> Judged:
+    """The check, which does not pass on what was seen earlier alone: of what it is about, something came lately."""
+    name = one.check.name.removesuffix(f" {one.asked}")
+    stale = [column for column in (name, f"{name}@{CANARY}", f"{name}@{CONTROL}") if column in watch.silent]
+    if not stale or one.verdict is not CheckVerdict.PASS:
+        return one
+    reason = f"{one.check.reason}: of {', '.join(stale)} nothing came lately"
+    changes = {"verdict": CheckVerdict.UNCLEAR, "reason": reason, "confidence_bp": None}
+    return Judged(one.asked, one.check.model_copy(update=changes), 0.0)
 
 
 def _judge_groups(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Iterator[Judged]:

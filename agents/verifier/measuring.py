@@ -90,6 +90,12 @@ def columns(known: Mapping[str, Column], taken: MeasurementTaken) -> dict[str, C
     return added
 
 
+def silent(known: Mapping[str, Column], taken: MeasurementTaken) -> tuple[str, ...]:
+    """The columns with samples to which the measurement adds none."""
+    added = columns({}, taken)
+    return tuple(name for name, column in known.items() if column.values and not added.get(name, Column()).values)
+
+
 def joined(known: Sequence[EvidenceRange], more: Sequence[EvidenceRange]) -> tuple[EvidenceRange, ...]:
     """One range for each partition, over all of its ranges."""
     ranges: dict[tuple[str, int], EvidenceRange] = {}

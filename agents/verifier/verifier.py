@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from autopilot.agents.agent import FoldingAgent
 from autopilot.agents.verifier.checks import Verdict, judge
 from autopilot.agents.verifier.judgement import z_at_look
-from autopilot.agents.verifier.measuring import SLICES, columns, joined, known_plan, request_of, slice_us
+from autopilot.agents.verifier.measuring import SLICES, columns, joined, known_plan, request_of, silent, slice_us
 from autopilot.agents.verifier.watch import MEASURING, WATCH, KnownPlan, Watch, WatchState, WatchTrigger
 from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
@@ -161,6 +161,7 @@ def _measured(state: VerifierState, recorded: Recorded[MeasurementTaken]) -> Wor
         watch = replace(
             watch,
             after=columns(watch.after, taken),
+            silent=silent(watch.after, taken),
             quality_bp=taken.quality.worst_bp,
             awaited="",
             evidence=joined(watch.evidence, taken.evidence),
@@ -244,6 +245,7 @@ def _measure(
         since_us=at_us,
         step_id=step_id,
         after={},
+        silent=(),
         quality_bp=0,
         look=0,
         from_us=from_us,

@@ -173,6 +173,8 @@ class Watch:
     until_us: int = 0
     deadline_us: int = 0
     evidence: tuple[EvidenceRange, ...] = ()
+    silent: tuple[str, ...] = ()
+    """Columns to which the last slice added nothing although there were samples before."""
     step_id: str = ""
     """The step whose stage is measured; empty for the whole."""
 

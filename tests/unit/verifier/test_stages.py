@@ -9,7 +9,7 @@ from verifier.measured import COMPLETED, FAILED, NAMES, ROLLED_BACK, STARTED, do
 from autopilot.agents.verifier import Verifier
 from autopilot.schemas.configuration import Domain, Fleet, Service, TelemetryContract, document
 from autopilot.schemas.events.executor import RollbackStarted, StageReached
-from autopilot.schemas.events.observer import MeasurementTaken
+from autopilot.schemas.events.observer import MeasurementTaken, Quality
 from autopilot.schemas.events.planner import PlanProposed, StageGate
 from autopilot.schemas.events.telemetry import Group, MeasurementRequested
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
@@ -243,3 +243,18 @@ def test_buckets_that_are_paired_are_as_wide_as_two_samples_and_others_as_before
         scenario = given(Verifier(), configured, staged(groups=groups), service="cart").events(STARTED).when(REACHED)
         widths.append(scenario.only(MeasurementRequested).bucket_ms)
     assert widths == [10_000, 1_000]
+
+
+def test_a_group_that_falls_silent_is_not_verified_on_what_it_had_shown() -> None:
+    scenario = canary()
+    good: Buckets = [(0.0, 50.0)] * 10
+    poor = Quality(freshness_bp=0, completeness_bp=10_000, validity_bp=10_000, order_bp=10_000)
+    first = compared(scenario, good, good).model_copy(update={"quality": poor})
+    scenario.when(first).then(MeasurementRequested)
+    scenario.when(compared(scenario, None, good)).then(MeasurementRequested)
+    again = Scenario(scenario.agent, "shop", "cart")
+    again.state, again.now_us = scenario.agent.load_state(scenario.agent.dump_state(scenario.state)), scenario.now_us
+    again.after(seconds=100).then(OutcomeInconclusive)
+    reason = again.only(OutcomeInconclusive).outcome.reason
+    assert "of slo:cart-errors@canary nothing came lately" in reason
+    scenario.when(compared(scenario, good, good)).then(OutcomeVerified)

@@ -277,3 +277,10 @@ def test_an_execution_of_an_unknown_plan_is_not_watched() -> None:
 def test_an_execution_of_which_nothing_more_is_heard_is_forgotten() -> None:
     scenario = started().after(seconds=86_400).then_nothing()
     assert scenario.state.watches == {}
+
+
+def test_a_guard_that_falls_silent_is_not_verified_on_what_it_had_shown() -> None:
+    scenario = completed()
+    scenario.when(taken(request(scenario), 0.015)).then(MeasurementRequested)
+    scenario.when(taken(request(scenario), 0.0, memory=None, buckets=40)).then(MeasurementRequested)
+    scenario.when(taken(request(scenario), 0.0, buckets=40)).then(OutcomeVerified)
