@@ -94,11 +94,11 @@ class ShopFleet:
         name = hashlib.sha256(os.fsencode(self.layout.root)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"shop-{os.getuid()}-{name}.sock"
 
-    @property
-    def rpc(self) -> Any:
-        """supervisord's own interface."""
+    def ask(self, method: str, *arguments: object) -> Any:
+        """Asks supervisord through its own interface."""
         transport = SupervisorTransport(None, None, f"unix://{self.socket_file}")
-        return ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        with ServerProxy("http://127.0.0.1", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class ShopFleet:
         """Writes the run folder anew: the first releases, no faults, no load, free ports."""
         root = self.layout.root
         if self._answers():  # one that outlived a demonstration that was killed: it is in our folder, so it is ours
-            self.rpc.shutdown()
+            self.ask("shutdown")
         shutil.rmtree(root, ignore_errors=True)
         for folder in (root / "faults", root / "serving", self.layout.logs):
             folder.mkdir(parents=True)
@@ -141,7 +141,7 @@ class ShopFleet:
         self._await(self._answers, timeout_s, "supervisord does not answer")
         for group in reversed(self.groups):
             for instance in group.instances[: group.started]:
-                self.rpc.startProcess(f"{group.name}:{instance}", False)
+                self.ask("startProcess", f"{group.name}:{instance}", False)
 
     def await_selling(self, timeout_s: float = 60) -> None:
         """Waits until every started process serves and the shop sells."""
@@ -186,14 +186,14 @@ class ShopFleet:
         _point(folder / "current", Path(release))
         for process in self.running(service):
             serving = self.layout.serving_file(service, int(process.rpartition("-")[2]))
-            self.rpc.stopProcess(process)
+            self.ask("stopProcess", process)
             serving.unlink(missing_ok=True)
-            self.rpc.startProcess(process, False)
+            self.ask("startProcess", process, False)
             self._await(serving.exists, 30, f"{process} does not serve release {release}")
 
     def running(self, service: str) -> list[str]:
         """The service's processes that run, as `group:process`."""
-        infos = [info for info in self.rpc.getAllProcessInfo() if info["group"] == service]
+        infos = [info for info in self.ask("getAllProcessInfo") if info["group"] == service]
         return [f"{info['group']}:{info['name']}" for info in infos if info["statename"] in ("RUNNING", "STARTING")]
 
     def switch_on(self, service: str, fault: Fault) -> None:
@@ -212,7 +212,7 @@ class ShopFleet:
 
     def _answers(self) -> bool:
         try:
-            return bool(self.rpc.getState()["statename"] == "RUNNING")
+            return bool(self.ask("getState")["statename"] == "RUNNING")
         except (OSError, RpcFault):
             return False
 
