@@ -27,7 +27,7 @@ QUICK := $(call present,tests/unit tests/property tests/replay)
 REAL := $(call present,tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: demo-canary test-targets test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
+.PHONY: demo-canary demo-k8s test-targets test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -44,6 +44,10 @@ demo: $(READY) ## Watch three real incidents on a real Kafka: repaired, approved
 demo-canary: $(READY) ## Two releases behind HAProxy under load: a bad one is stopped at 5 %, a good one goes through (Debian)
 	$(call say,demo-canary: supervisord and HAProxy - a bad release and a good one - every request counted)
 	@$(BIN)/python -m examples.canary.demo
+
+demo-k8s: $(READY) ## Three incidents on a real Kubernetes: a limit that kills, a bad image, saturation (Debian, root, Go)
+	$(call say,demo-k8s: the loop on a cluster of one node (the first run builds Kubernetes from Go modules: minutes))
+	@$(BIN)/python -m examples.kubernetes.demo
 
 simulate: $(READY) ## The five agents over a real day of faults: report and plots in build/simulation, no Kafka
 	$(call say,simulate: four hours of Online Boutique with 24 injected faults)
