@@ -39,25 +39,30 @@ Object = dict[str, Any]
 
 
 class Restarts:
-    """How often containers were started again since they were last looked at, by pod and container."""
+    """How often containers were started again since they were last looked at, by pod and container.
+
+    What had happened before the first round is nothing new; in later ones a pod that was not there before is.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], int] = {}
+        self._first_round = True
 
     def since(self, pods: Iterable[Object]) -> tuple[int, int]:
-        """Restarts and those among them after an OOM kill, of these pods. What is seen for the first time is new."""
+        """Restarts and those among them after an OOM kill, of these pods."""
         restarts = kills = 0
         for pod in pods:
             for one in pod.get("status", {}).get("containerStatuses") or []:
                 key = (pod["metadata"]["uid"], one["name"])
-                more = max(0, _ends(one) - self._seen.get(key, 0))
+                more = max(0, _ends(one) - self._seen.get(key, _ends(one) if self._first_round else 0))
                 self._seen[key] = _ends(one)
                 restarts += more
                 kills += more if _last_end(one) == OOM_KILLED else 0
         return restarts, kills
 
-    def forget_but(self, uids: set[str]) -> None:
-        """Forgets the pods that are gone."""
+    def end_round(self, uids: set[str]) -> None:
+        """All pods were looked at; those that are not among these are gone."""
+        self._first_round = False
         self._seen = {key: count for key, count in self._seen.items() if key[0] in uids}
 
 
@@ -122,7 +127,7 @@ class KubernetesBridge:
                 service = deployment["metadata"].get("labels", {}).get(SERVICE_LABEL, "")
                 if service:
                     samples.setdefault(service, []).extend(self._of(namespace, deployment, pods))
-        self._restarts.forget_but(uids)
+        self._restarts.end_round(uids)
         return samples
 
     def _of(self, namespace: str, deployment: Object, pods: Iterable[Object]) -> Iterator[Sample]:
