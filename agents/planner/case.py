@@ -43,6 +43,8 @@ class Case:
     """`remedy@context` -> when an incident ended in which it was verified."""
     autonomies: Mapping[str, Level]
     now_us: int
+    declared: dict[int, Values] = field(default_factory=dict)
+    """What is known of each catalogue's variables, by the identity of the catalogue: filled as it is asked for."""
     _values: dict[tuple[str, str], Values] = field(default_factory=dict)
 
     def target(self, driver: str, role: str) -> Target:

@@ -26,6 +26,7 @@ from autopilot.schemas.identity import digest_of
 MOST_KEPT = 4_096
 Place = tuple[str, str]
 """Driver and role of a target."""
+Parameters = tuple[tuple[str, Expression], ...]
 T = TypeVar("T")
 
 
@@ -53,9 +54,23 @@ class Means:
         written = sorted(self.catalogue.constraints, key=lambda one: (one.holds, one.message))
         return tuple(Constraint(self.environment.compile(one.holds, bool), one.message) for one in written)
 
+    @cached_property
+    def places(self) -> frozenset[Place]:
+        """Where its variables are read."""
+        return frozenset(map(place_of, self.variables.values()))
+
     def declared(self, names: Iterable[str]) -> frozenset[str]:
         """Those of the names that are declared variables."""
         return frozenset(name for name in names if name in self.variables)
+
+    def instruction(self, written: RemedyStep | RemedyOperator, action: RemedyAction) -> "Instruction":
+        """The step or operator, compiled. Raises `ExpressionError`."""
+        undo = written.compensation
+        undo_parameters = undo.parameters if isinstance(undo, RemedyAction) else {}
+        return Instruction(written, action.verb, self._parameters(action.parameters), self._parameters(undo_parameters))
+
+    def _parameters(self, written: dict[str, str]) -> Parameters:
+        return tuple((name, self.environment.compile(source, str)) for name, source in written.items())
 
     def _compiled(self, operator: RemedyOperator) -> "Compiled":
         precondition = self.environment.compile(operator.precondition, bool)
@@ -63,13 +78,17 @@ class Means:
         expressions = [precondition, *(effect for _, effect in (*effects, *gate_effects))]
         read = {name for expression in expressions for name in expression.names}
         asked = {name for source in sources_of(operator) for name in names_in(source)}
+        action = RemedyAction(verb=operator.verb, parameters=operator.parameters)
         return Compiled(
             operator=operator,
+            instruction=self.instruction(operator, action),
+            blast_radius=self.environment.compile(operator.blast_radius_instances, int),
             precondition=precondition,
             effects=effects,
             gate_effects=gate_effects,
             reads=self.declared(read | asked),
             looks_at=tuple(sorted(read - self.variables.keys())),
+            mentions=frozenset(read | asked),
         )
 
     def _effects(self, written: dict[str, str]) -> tuple[tuple[str, Expression], ...]:
@@ -80,10 +99,23 @@ class Means:
 
 
 @dataclass(frozen=True)
+class Instruction:
+    """A step or an operator with the expressions that are evaluated for a step of a plan."""
+
+    written: RemedyStep | RemedyOperator
+    verb: str
+    parameters: Parameters
+    undo: Parameters
+    """Those of the compensation; none when it is no action."""
+
+
+@dataclass(frozen=True)
 class Compiled:
     """An operator with its expressions."""
 
     operator: RemedyOperator
+    instruction: Instruction
+    blast_radius: Expression
     precondition: Expression
     effects: tuple[tuple[str, Expression], ...]
     gate_effects: tuple[tuple[str, Expression], ...]
@@ -91,6 +123,8 @@ class Compiled:
     """The declared variables that it reads."""
     looks_at: tuple[str, ...]
     """The planner's variables that decide when it applies and what it changes."""
+    mentions: frozenset[str]
+    """Every name that its expressions mention."""
 
     @property
     def changes(self) -> frozenset[str]:
@@ -106,6 +140,36 @@ class Entry:
     digest: str
     means: Means
     answers: dict[tuple[object, ...], Answer] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def precondition(self) -> Expression:
+        """When it may be used. Raises `ExpressionError`."""
+        return self.means.environment.compile(self.remedy.precondition, bool)
+
+    @cached_property
+    def goal(self) -> Expression:
+        """What it is to reach. Raises `ExpressionError`."""
+        return self.means.environment.compile(self.remedy.goal, bool)
+
+    @cached_property
+    def blast_radius(self) -> Expression:
+        """How many instances its steps touch. Raises `ExpressionError`."""
+        return self.means.environment.compile(self.remedy.blast_radius_instances, int)
+
+    @cached_property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """Its steps, compiled. Raises `ExpressionError`."""
+        return tuple(self.means.instruction(step, step.action) for step in self.remedy.steps)
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Where its steps act, each place once; the first step's first."""
+        return tuple(dict.fromkeys(map(place_of, self.remedy.steps)))
+
+    @cached_property
+    def mentioned(self) -> Mapping[str, RemedyVariable]:
+        """The declared variables that it mentions, by name."""
+        return {name: self.means.variables[name] for name in sorted(self.means.declared(self.names))}
 
     @cached_property
     def names(self) -> frozenset[str]:

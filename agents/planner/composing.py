@@ -5,18 +5,17 @@ whose variables have a value. A constraint takes part when it names a variable t
 that the catalogue declares; all that it names must then be known, like all that the goal names.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
-from autopilot.agents.planner.catalogue import Compiled, Entry, place_of, sources_of
+from autopilot.agents.planner.catalogue import Compiled, Entry, place_of
 from autopilot.agents.planner.incident import Signal
 from autopilot.agents.planner.search import Answer, Constraint, Operation, Problem, Taken, search
-from autopilot.agents.planner.steps import Composed, check_known, instances_of, known_values, looked_at, step_of
+from autopilot.agents.planner.steps import Composed, Sketch, check_known, instances_of, known_values, sketch
 from autopilot.agents.planner.variables import Target
-from autopilot.policies.cel_engine import names_in
 from autopilot.policies.expression import Expression, Value
-from autopilot.schemas.events.planner import RiskClass, Step
+from autopilot.schemas.events.planner import RiskClass
 
 RISKS = (RiskClass.LOW, RiskClass.MEDIUM, RiskClass.HIGH, RiskClass.DANGEROUS)
 """Least first."""
@@ -66,12 +65,11 @@ def worst(classes: Iterable[RiskClass]) -> RiskClass:
 
 def _setting(entry: Entry, case: Case, signal: Signal) -> _Setting:
     means, remedy = entry.means, entry.remedy
-    known = known_values(means.variables, case)
+    known = known_values(means, case)
     fixed = case.values(signal, None)
-    precondition = means.environment.compile(remedy.precondition, bool)
-    goal = means.environment.compile(remedy.goal, bool)
-    check_known(sorted(means.declared(precondition.names) - known.keys()), means.variables)
-    if not precondition.evaluate({**known, **fixed}):
+    goal = entry.goal
+    check_known(sorted(means.declared(entry.precondition.names) - known.keys()), means.variables)
+    if not entry.precondition.evaluate({**known, **fixed}):
         raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
     usable, unusable = _usable(entry, case, signal, known)
     changeable = frozenset[str]().union(*(one.compiled.changes for one in usable))
@@ -128,15 +126,15 @@ def _composed(entry: Entry, case: Case, setting: _Setting, answer: Answer) -> Co
     usable = {one.compiled.operator.name: one for one in setting.usable}
     path = [(usable[taken.name], taken) for taken in answer.taken]
     operators = [one.compiled.operator for one, _ in path]
-    environment = entry.means.environment
-    blasts = [(one.compiled.operator.blast_radius_instances, {**one.fixed, **taken.before}) for one, taken in path]
     return Composed(
-        steps=_steps(entry, case, setting, path),
+        sketches=_sketches(setting, path),
         risk_class=worst([entry.remedy.risk_class, *(operator.risk_class for operator in operators)]),
         cost=sum(operator.cost for operator in operators),
         reversible=all(_reversible(entry, one.compiled) for one, _ in path),
-        instances=max(instances_of(environment, source, values) for source, values in blasts),
+        instances=max(instances_of(one.compiled.blast_radius, {**one.fixed, **taken.before}) for one, taken in path),
         capacity=max(case.service.instances, path[0][0].target.number("running")),
+        variables=entry.means.variables,
+        case=case,
     )
 
 
@@ -147,28 +145,24 @@ def _reversible(entry: Entry, compiled: Compiled) -> bool:
     return operator.reversible and (operator.compensation is not None or not lasting)
 
 
-def _steps(entry: Entry, case: Case, setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> list[Step]:
+def _sketches(setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> list[Sketch]:
     """The steps; the first at each target expects what the plan looked at there and no earlier step has changed."""
-    names = set(_names(setting, path))
-    steps: list[Step] = []
+    names = frozenset(_names(setting, path))
+    sketches: list[Sketch] = []
     touched: set[str] = set()
-    for number, (one, taken) in enumerate(path, start=1):
-        operator = one.compiled.operator
-        variables, target = entry.means.variables, one.target
-        expected = {} if target.key in touched else looked_at(names, variables, target, case)
-        values = {**one.fixed, **taken.before}
-        steps.append(step_of(number, operator, target, values, entry.means.environment, expected))
-        touched.add(target.key)
+    for one, taken in path:
+        looked_at = () if one.target.key in touched else names
+        sketches.append(sketch(one.compiled.instruction, one.target, {**one.fixed, **taken.before}, looked_at))
+        touched.add(one.target.key)
         names -= one.compiled.changes
-    return steps
+    return sketches
 
 
-def _names(setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> Iterable[str]:
+def _names(setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> Iterator[str]:
     """Every name that the goal, the constraints and the operators of the plan mention."""
     yield from setting.goal.names
     for constraint in setting.constraints:
         yield from constraint.holds.names
     for one, _ in path:
         yield from one.compiled.reads
-        yield from one.compiled.looks_at
-        yield from (name for source in sources_of(one.compiled.operator) for name in names_in(source))
+        yield from one.compiled.mentions

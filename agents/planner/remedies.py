@@ -18,7 +18,7 @@ from autopilot.agents.planner.confidence import Posterior, Tally, posterior
 from autopilot.agents.planner.incident import Signal
 from autopilot.agents.planner.steps import Composed, fixed
 from autopilot.policies.expression import ExpressionError
-from autopilot.schemas.configuration import Autonomy, Remedy, canonical
+from autopilot.schemas.configuration import Autonomy, Remedy
 from autopilot.schemas.events.planner import Alternative, RiskClass, Step
 from autopilot.schemas.identity import digest_of
 
@@ -59,7 +59,7 @@ class Candidate:
     @property
     def steps_digest(self) -> str:
         """Digest of the steps with all that was calculated for them."""
-        return digest_of(canonical([step.model_dump(mode="json") for step in self.steps]))
+        return digest_of("\n".join(step.model_dump_json() for step in self.steps))
 
     @property
     def targets(self) -> tuple[str, ...]:

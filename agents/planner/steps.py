@@ -1,20 +1,15 @@
 """Steps of a plan, calculated from steps and operators of the catalogue."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
-from autopilot.agents.planner.catalogue import Entry, Place, place_of
+from autopilot.agents.planner.catalogue import Entry, Instruction, Means, Place, place_of
 from autopilot.agents.planner.incident import Signal
 from autopilot.agents.planner.variables import DECLARED_STATE, Target, value_of
-from autopilot.policies.expression import Environment, Value
-from autopilot.schemas.configuration import (
-    RemedyAction,
-    RemedyGate,
-    RemedyOperator,
-    RemedyStep,
-    RemedyVariable,
-)
+from autopilot.policies.expression import Expression
+from autopilot.schemas.configuration import RemedyAction, RemedyGate, RemedyStep, RemedyVariable
 from autopilot.schemas.events.planner import REVERT, Action, RiskClass, StageGate, Step
 from autopilot.schemas.events.telemetry import Group
 
@@ -22,10 +17,22 @@ CANARY, CONTROL = "canary", "control"
 
 
 @dataclass(frozen=True)
-class Composed:
-    """The steps of a plan and what they amount to."""
+class Sketch:
+    """A step of a plan as far as it decides whether the plan is possible: all that can fail is calculated."""
 
-    steps: list[Step]
+    instruction: Instruction
+    target: Target
+    parameters: dict[str, str]
+    undo: dict[str, str]
+    names: Collection[str]
+    """The names that were looked at at its target, if it is the first step there."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A plan in outline; `steps` has it in full, made when it is asked for."""
+
+    sketches: Sequence[Sketch]
     risk_class: RiskClass
     cost: int
     reversible: bool
@@ -33,39 +40,44 @@ class Composed:
     """Most instances that are touched at once."""
     capacity: int
     """Instances of the service: as many as are declared, or as run at the first step's target if these are more."""
+    variables: Mapping[str, RemedyVariable]
+    case: Case
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """The steps of the plan."""
+        return [_step(number, one, self) for number, one in enumerate(self.sketches, start=1)]
 
 
 def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
     """The steps that the remedy itself lists. Raises `DoesNotApplyError` and `ExpressionError`."""
-    remedy, environment = entry.remedy, entry.means.environment
-    targets = {place: case.target(*place) for place in dict.fromkeys(map(place_of, remedy.steps))}
+    remedy = entry.remedy
+    targets = {place: case.target(*place) for place in entry.places}
     declared = _declared(entry, case)
     values = {place: {**declared, **case.values(signal, target)} for place, target in targets.items()}
-    first = place_of(remedy.steps[0])
-    if not environment.compile(remedy.precondition, bool).evaluate(values[first]):
+    first = entry.places[0]
+    if not entry.precondition.evaluate(values[first]):
         raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
     return Composed(
-        steps=list(_steps(entry, case, targets, values)),
+        sketches=_sketches(entry, targets, values),
         risk_class=remedy.risk_class,
         cost=remedy.cost,
         reversible=remedy.reversible,
-        instances=instances_of(environment, remedy.blast_radius_instances, values[first]),
+        instances=instances_of(entry.blast_radius, values[first]),
         capacity=max(case.service.instances, targets[first].number("running")),
+        variables=entry.means.variables,
+        case=case,
     )
 
 
-def known_values(variables: Mapping[str, RemedyVariable], case: Case) -> dict[str, Value]:
-    """The declared variables that have a value for the case's service."""
-    states: dict[Place, Mapping[str, str]] = {}
-    values: dict[str, Value] = {}
-    for name, variable in variables.items():
-        place = place_of(variable)
-        if place not in states:
-            states[place] = case.state(*place)
-        value = value_of(variable, states[place])
-        if value is not None:
-            values[name] = value
-    return values
+def known_values(means: Means, case: Case) -> Values:
+    """The catalogue's variables that have a value for the case's service."""
+    known = case.declared.get(id(means))
+    if known is None:
+        states = {place: case.state(*place) for place in means.places}
+        read = ((name, value_of(one, states[place_of(one)])) for name, one in means.variables.items())
+        known = case.declared[id(means)] = {name: value for name, value in read if value is not None}
+    return known
 
 
 def check_known(missing: Sequence[str], variables: Mapping[str, RemedyVariable]) -> None:
@@ -77,91 +89,78 @@ def check_known(missing: Sequence[str], variables: Mapping[str, RemedyVariable])
         raise DoesNotApplyError(f"`{name}` is not known: no {where} states `{variable.key}` as {variable.type}")
 
 
-def step_of(
-    number: int,
-    written: RemedyStep | RemedyOperator,
-    target: Target,
-    values: Values,
-    environment: Environment,
-    expected: dict[str, str],
-) -> Step:
-    """One step, calculated."""
-    name, action = _named(written)
-    step_id = f"{number}-{name}"
-    return Step(
-        step_id=step_id,
-        action=_action(action, target, values, environment),
-        compensation=_compensation(written, step_id, target, values, environment),
-        timeout_ms=written.timeout_ms,
-        max_attempts=written.max_attempts,
-        settle_ms=written.settle_ms,
-        expected=expected,
-        gate=_gate(written.gate) if written.gate else None,
+def sketch(instruction: Instruction, target: Target, values: Values, names: Collection[str]) -> Sketch:
+    """A step, calculated. Raises `ExpressionError`."""
+    return Sketch(
+        instruction,
+        target,
+        {name: str(source.evaluate(values)) for name, source in instruction.parameters},
+        {name: str(source.evaluate(values)) for name, source in instruction.undo},
+        names,
     )
 
 
-def instances_of(environment: Environment, source: str, values: Values) -> int:
+def instances_of(blast_radius: Expression, values: Values) -> int:
     """How many instances a blast radius comes to. Raises `DoesNotApplyError` when it is negative."""
-    instances = int(environment.compile(source, int).evaluate(values))
+    instances = int(blast_radius.evaluate(values))
     if instances < 0:
-        raise DoesNotApplyError(f"its blast radius `{source}` gives {instances} instances")
+        raise DoesNotApplyError(f"its blast radius `{blast_radius.source}` gives {instances} instances")
     return instances
-
-
-def looked_at(
-    names: Iterable[str], variables: Mapping[str, RemedyVariable], target: Target, case: Case
-) -> dict[str, str]:
-    """The part of a target's declared state that expressions with these names looked at."""
-    keys = {DECLARED_STATE[name] for name in names if name in DECLARED_STATE}
-    for name in names:
-        variable = variables.get(name)
-        if variable is not None and variable.key and case.is_at(target, *place_of(variable)):
-            keys.add(variable.key)
-    return {key: target.state[key] for key in sorted(keys) if key in target.state}
 
 
 def _declared(entry: Entry, case: Case) -> Values:
     """The declared variables that the remedy mentions. Raises `DoesNotApplyError` when one is not known."""
-    variables = entry.means.variables
-    wanted = {name: variables[name] for name in sorted(entry.names) if name in variables}
-    known = known_values(wanted, case) if wanted else {}
-    check_known(sorted(wanted.keys() - known.keys()), variables)
-    return known
+    if not entry.mentioned:
+        return {}
+    known = known_values(entry.means, case)
+    check_known([name for name in entry.mentioned if name not in known], entry.mentioned)
+    return {name: known[name] for name in entry.mentioned}
 
 
-def _steps(entry: Entry, case: Case, targets: Mapping[Place, Target], values: Mapping[Place, Values]) -> Iterable[Step]:
+def _sketches(entry: Entry, targets: Mapping[Place, Target], values: Mapping[Place, Values]) -> list[Sketch]:
     """The steps; the first at each target expects the state that the remedy's expressions looked at."""
     touched: set[str] = set()
-    for number, step in enumerate(entry.remedy.steps, start=1):
-        place = place_of(step)
+    sketches: list[Sketch] = []
+    for instruction in entry.instructions:
+        place = place_of(instruction.written)
         target = targets[place]
         names = () if target.key in touched else entry.names_at[place]
-        expected = looked_at(names, entry.means.variables, target, case)
         touched.add(target.key)
-        yield step_of(number, step, target, values[place], entry.means.environment, expected)
+        sketches.append(sketch(instruction, target, values[place], names))
+    return sketches
 
 
-def _named(written: RemedyStep | RemedyOperator) -> tuple[str, RemedyAction]:
-    if isinstance(written, RemedyStep):
-        return written.id, written.action
-    return written.name, RemedyAction(verb=written.verb, parameters=written.parameters)
+def _step(number: int, one: Sketch, plan: Composed) -> Step:
+    written, target = one.instruction.written, one.target
+    step_id = f"{number}-{written.id if isinstance(written, RemedyStep) else written.name}"
+    return Step(
+        step_id=step_id,
+        action=Action(driver=target.driver, verb=one.instruction.verb, target=target.target, parameters=one.parameters),
+        compensation=_compensation(one, step_id),
+        timeout_ms=written.timeout_ms,
+        max_attempts=written.max_attempts,
+        settle_ms=written.settle_ms,
+        expected=_looked_at(one, plan),
+        gate=_gate(written.gate) if written.gate else None,
+    )
 
 
-def _action(action: RemedyAction, target: Target, values: Values, environment: Environment) -> Action:
-    parameters = {
-        name: str(environment.compile(source, str).evaluate(values)) for name, source in action.parameters.items()
-    }
-    return Action(driver=target.driver, verb=action.verb, target=target.target, parameters=parameters)
+def _looked_at(one: Sketch, plan: Composed) -> dict[str, str]:
+    """The part of the target's declared state that was looked at."""
+    keys = {DECLARED_STATE[name] for name in one.names if name in DECLARED_STATE}
+    for name in one.names:
+        variable = plan.variables.get(name)
+        if variable is not None and variable.key and plan.case.is_at(one.target, *place_of(variable)):
+            keys.add(variable.key)
+    return {key: one.target.state[key] for key in sorted(keys) if key in one.target.state}
 
 
-def _compensation(
-    written: RemedyStep | RemedyOperator, step_id: str, target: Target, values: Values, environment: Environment
-) -> Action | None:
-    undo = written.compensation
-    if isinstance(undo, RemedyAction):
-        return _action(undo, target, values, environment)
+def _compensation(one: Sketch, step_id: str) -> Action | None:
+    undo, target = one.instruction.written.compensation, one.target
     if undo is None:
         return None
+    if isinstance(undo, RemedyAction):
+        return Action(driver=target.driver, verb=undo.verb, target=target.target, parameters=one.undo)
     return Action(driver=target.driver, verb=REVERT, target=target.target, parameters={"step": step_id})
 
 

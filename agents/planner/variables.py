@@ -8,6 +8,7 @@ A catalogue declares further ones; those have a value only where a target's stat
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from autopilot.agents.planner.incident import Incident, Signal
@@ -86,7 +87,7 @@ class Target:
     observed_at_us: int
     release_changed_at_us: int = UNKNOWN
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Its key among all targets."""
         return target_key(self.driver, self.target)
