@@ -46,6 +46,7 @@ GROUPS: dict[str, str] = {
     "autonomy": "governance.autonomies",
     "dead-letters": "dead_letters.app",
     "keys": "keys.app",
+    "notifications": "notifications.app",
     "policy": "policy_group.app",
     "remedies": "remedies.app",
     "schemas": "schemas.app",

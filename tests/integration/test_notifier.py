@@ -19,6 +19,7 @@ import pytest
 import yaml
 from sagas import ADA, BOB, signers
 
+from autopilot.infra.cli.main import main
 from autopilot.infra.webhook_signature import is_authentic
 from autopilot.schemas.configuration import Domain, Fleet, Service, document
 from autopilot.schemas.contract import Payload, Topic
@@ -215,6 +216,23 @@ def test_slack_is_told_in_its_payload_and_its_address_is_told_nowhere(
     assert (failed.payload.channel, failed.payload.attempts) == ("closed", 2)
     assert "ConnectError" in failed.payload.reason
     assert "very-secret" not in failed.payload.reason + notifier.log.read_text()
+
+
+def test_a_channel_is_tried_from_the_command_line(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "channels.yaml"
+    closed = {**pager(receiver, tmp_path, name="closed"), "url": "http://127.0.0.1:1"}
+    path.write_text(yaml.safe_dump({"channels": [pager(receiver, tmp_path), closed]}))
+    monkeypatch.setenv("AUTOPILOT_NOTIFICATIONS", str(path))
+    for words, code in ((["test", "pager"], 0), (["test"], 1), (["test", "nobody"], 1), (["channels"], 0)):
+        monkeypatch.setattr(sys, "argv", ["autopilot", "notifications", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert (ended.value.code or 0) == code, words
+    out = capsys.readouterr().out
+    assert "ConnectError" in out
+    assert [body["reason"] for body in receiver.bodies] == ["test", "test"]
 
 
 def test_what_was_asked_for_while_nobody_could_send_is_sent_later_or_is_too_old(

@@ -51,6 +51,8 @@ def run_program(
 
     Raises `MissingError`, `DeniedError` or `PermanentError` when it cannot be started: nothing was done then.
     """
+    if note is not None:
+        _make_place(note.parent)
     process = _started(arguments, surroundings)
     try:
         if note is not None:
@@ -160,10 +162,18 @@ def _part(descriptor: int) -> bytes | None:
         return None
 
 
+def _make_place(folder: Path) -> None:
+    """The folder of notes: ours, and to be written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ours = folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK)
+    except OSError as error:
+        raise DeniedError(f"{folder} cannot be made: {error.strerror}") from None
+    if not ours:
+        raise DeniedError(f"{folder} belongs to somebody else")
+
+
 def _note(path: Path, pid: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.parent.stat().st_uid != os.getuid():
-        raise DeniedError(f"{path.parent} belongs to somebody else")
     with contextlib.suppress(psutil.NoSuchProcess):
         path.write_text(json.dumps({"pid": pid, "created": psutil.Process(pid).create_time()}))
 
