@@ -23,6 +23,7 @@ from bench import (
     security,
     simulation,
     verification,
+    verifier,
 )
 from bench.measure import Figure, print_figures
 
@@ -37,6 +38,7 @@ ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "seals": ("sealing and verifying, but for Kafka", seals.figures),
     "security": ("Kafka with TLS, passwords and access control lists, and without", security.figures),
     "verification": ("classes, and a test for every moment beside one of a fixed size", verification.figures),
+    "verifier": ("from windows to verdicts, in the in-process runner", verifier.figures),
 }
 ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]] = {
     "consumers": ("the same telemetry records, four consumers", consumers.figures),
