@@ -31,7 +31,7 @@ CHAOS := $(call present,tests/chaos)
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nA first look: make demo. Then: make up, and .venv/bin/autopilot --help.\n'
 
 setup: $(READY) ## Make .venv with every locked dependency and this project in it
