@@ -45,20 +45,30 @@ class Case:
     now_us: int
     declared: dict[int, Values] = field(default_factory=dict)
     """What is known of each catalogue's variables, by the identity of the catalogue: filled as it is asked for."""
+    _found: dict[tuple[str, str], Target | str] = field(default_factory=dict)
     _values: dict[tuple[str, str], Values] = field(default_factory=dict)
 
     def target(self, driver: str, role: str) -> Target:
         """The first target of the driver and the role whose state is known. Raises `DoesNotApplyError`."""
+        found = self._found.get((driver, role))
+        if found is None:
+            found = self._found[driver, role] = self._sought(driver, role)
+        if isinstance(found, str):
+            raise DoesNotApplyError(found)
+        return found
+
+    def _sought(self, driver: str, role: str) -> Target | str:
+        """The target, or why there is none."""
         refs = self.service.targets
         declared = [ref.target for ref in refs if ref.driver == driver and (not role or ref.role == role)]
         if not declared:
             of_role = f" and role `{role}`" if role else ""
-            raise DoesNotApplyError(f"`{self.service.name}` has no target of driver `{driver}`{of_role}")
+            return f"`{self.service.name}` has no target of driver `{driver}`{of_role}"
         for target in declared:
             known = self.targets.get(target_key(driver, target))
             if known is not None:
                 return known
-        raise DoesNotApplyError(f"the state of target `{target_key(driver, declared[0])}` is not known")
+        return f"the state of target `{target_key(driver, declared[0])}` is not known"
 
     def state(self, driver: str, role: str) -> Mapping[str, str]:
         """The state of that target; empty when there is none or it is not known."""

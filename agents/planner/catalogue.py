@@ -126,10 +126,33 @@ class Compiled:
     mentions: frozenset[str]
     """Every name that its expressions mention."""
 
-    @property
+    @cached_property
+    def place(self) -> Place:
+        """Where it acts."""
+        return place_of(self.operator)
+
+    @cached_property
+    def reads_in_order(self) -> tuple[str, ...]:
+        """The declared variables that it reads, by name."""
+        return tuple(sorted(self.reads))
+
+    @cached_property
     def changes(self) -> frozenset[str]:
         """The declared variables that it may change."""
         return frozenset(name for name, _ in (*self.effects, *self.gate_effects))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What takes part in searches for a goal by certain operators."""
+
+    constraints: tuple[Constraint, ...]
+    needed: tuple[str, ...]
+    """The declared variables that must be known, by name."""
+    state: tuple[str, ...]
+    """The variables that make up a state, by name."""
+    looks_at: tuple[str, ...]
+    """The planner's variables that goal and constraints see."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +162,7 @@ class Entry:
     remedy: Remedy
     digest: str
     means: Means
+    frames: dict[tuple[str, ...], Frame] = field(default_factory=dict, compare=False, repr=False)
     answers: dict[tuple[object, ...], Answer] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -193,6 +217,28 @@ class Entry:
         known = self.means.operators
         wanted = set(self.remedy.operators or known)
         return tuple(operator for name, operator in sorted(known.items()) if name in wanted)
+
+    @cached_property
+    def guarded_by(self) -> tuple[str, ...]:
+        """The declared variables of its precondition, by name. Raises `ExpressionError`."""
+        return tuple(sorted(self.means.declared(self.precondition.names)))
+
+    def frame(self, usable: tuple[Compiled, ...]) -> Frame:
+        """What takes part when these of its operators can be used. Raises `ExpressionError`."""
+        key = tuple([one.operator.name for one in usable])
+        known = self.frames.get(key)
+        return known if known is not None else self.frames.setdefault(key, self._frame(usable))
+
+    def _frame(self, usable: tuple[Compiled, ...]) -> Frame:
+        means = self.means
+        changeable = frozenset[str]().union(*(one.changes for one in usable))
+        named = [(one, means.declared(one.holds.names)) for one in means.constraints]
+        constraints = tuple(one for one, names in named if not names or not names.isdisjoint(changeable))
+        mentioned = {*self.goal.names, *(name for one in constraints for name in one.holds.names)}
+        needed = means.declared(mentioned)
+        state = needed.union(*(one.reads for one in usable))
+        looks_at = tuple(sorted(mentioned - needed))
+        return Frame(constraints, tuple(sorted(needed)), tuple(sorted(state)), looks_at)
 
     def answer(self, key: tuple[object, ...], found: Callable[[], Answer]) -> Answer:
         """What a search came to that was done before under `key`, or that `found` now does."""

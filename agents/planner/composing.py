@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
-from autopilot.agents.planner.catalogue import Compiled, Entry, place_of
+from autopilot.agents.planner.catalogue import Compiled, Entry, Frame
 from autopilot.agents.planner.incident import Signal
-from autopilot.agents.planner.search import Answer, Constraint, Operation, Problem, Taken, search
-from autopilot.agents.planner.steps import Composed, Sketch, check_known, instances_of, known_values, sketch
+from autopilot.agents.planner.search import Answer, Operation, Problem, Taken, search
+from autopilot.agents.planner.steps import Composed, Outline, Sketch, check_known, instances_of, known_values, sketch
 from autopilot.agents.planner.variables import Target
-from autopilot.policies.expression import Expression, Value
+from autopilot.policies.expression import Value
 from autopilot.schemas.events.planner import RiskClass
 
 RISKS = (RiskClass.LOW, RiskClass.MEDIUM, RiskClass.HIGH, RiskClass.DANGEROUS)
@@ -32,7 +32,7 @@ class _Usable:
     @property
     def seen(self) -> tuple[Value, ...]:
         """What it sees of the variables that no operator changes."""
-        return tuple(self.fixed[name] for name in self.compiled.looks_at)
+        return tuple([self.fixed[name] for name in self.compiled.looks_at])
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class _Setting:
     usable: Sequence[_Usable]
     unusable: Sequence[str]
     """Why each of the others cannot be used."""
-    constraints: Sequence[Constraint]
-    goal: Expression
+    frame: Frame
     start: Mapping[str, Value]
     fixed: Values
 
@@ -51,7 +50,7 @@ class _Setting:
 def composed(entry: Entry, case: Case, signal: Signal) -> Composed:
     """The cheapest plan that reaches the remedy's goal. Raises `DoesNotApplyError` and `ExpressionError`."""
     setting = _setting(entry, case, signal)
-    answer = entry.answer(_key(setting), lambda: search(_problem(setting, entry.remedy.max_steps)))
+    answer = entry.answer(_key(setting), lambda: search(_problem(entry, setting)))
     if not answer.taken:
         unusable = "".join(f"; {why}" for why in setting.unusable)
         raise DoesNotApplyError(f"{answer.why_not}{unusable}")
@@ -64,25 +63,15 @@ def worst(classes: Iterable[RiskClass]) -> RiskClass:
 
 
 def _setting(entry: Entry, case: Case, signal: Signal) -> _Setting:
-    means, remedy = entry.means, entry.remedy
-    known = known_values(means, case)
+    known = known_values(entry.means, case)
     fixed = case.values(signal, None)
-    goal = entry.goal
-    check_known(sorted(means.declared(entry.precondition.names) - known.keys()), means.variables)
+    check_known([name for name in entry.guarded_by if name not in known], entry.means.variables)
     if not entry.precondition.evaluate({**known, **fixed}):
-        raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
+        raise DoesNotApplyError(f"its precondition `{entry.remedy.precondition}` does not hold")
     usable, unusable = _usable(entry, case, signal, known)
-    changeable = frozenset[str]().union(*(one.compiled.changes for one in usable))
-    constraints = [one for one in means.constraints if _takes_part(means.declared(one.holds.names), changeable)]
-    needed = means.declared({*goal.names, *(name for one in constraints for name in one.holds.names)})
-    check_known(sorted(needed - known.keys()), means.variables)
-    state = needed.union(*(one.compiled.reads for one in usable))
-    start = {name: known[name] for name in sorted(state)}
-    return _Setting(usable, unusable, constraints, goal, start, fixed)
-
-
-def _takes_part(declared: frozenset[str], changeable: frozenset[str]) -> bool:
-    return not declared or not declared.isdisjoint(changeable)
+    frame = entry.frame(tuple([one.compiled for one in usable]))
+    check_known([name for name in frame.needed if name not in known], entry.means.variables)
+    return _Setting(usable, unusable, frame, {name: known[name] for name in frame.state}, fixed)
 
 
 def _usable(entry: Entry, case: Case, signal: Signal, known: Values) -> tuple[list[_Usable], list[str]]:
@@ -90,8 +79,8 @@ def _usable(entry: Entry, case: Case, signal: Signal, known: Values) -> tuple[li
     unusable: list[str] = []
     for one in entry.operators:
         try:
-            target = case.target(*place_of(one.operator))
-            check_known(sorted(one.reads - known.keys()), entry.means.variables)
+            target = case.target(*one.place)
+            check_known([name for name in one.reads_in_order if name not in known], entry.means.variables)
         except DoesNotApplyError as why:
             unusable.append(f"`{one.operator.name}` cannot be used: {why}")
         else:
@@ -100,14 +89,13 @@ def _usable(entry: Entry, case: Case, signal: Signal, known: Values) -> tuple[li
 
 
 def _key(setting: _Setting) -> tuple[object, ...]:
-    """All that the answer depends on."""
-    expressions = (setting.goal, *(one.holds for one in setting.constraints))
-    seen = tuple(setting.fixed[name] for one in expressions for name in one.names if name not in setting.start)
-    operators = tuple((one.compiled.operator.name, one.seen) for one in setting.usable)
-    return operators, tuple(setting.start.items()), seen
+    """All that the answer depends on, besides the remedy and what it rests on."""
+    operators = tuple([(one.compiled.operator.name, one.seen) for one in setting.usable])
+    seen = tuple([setting.fixed[name] for name in setting.frame.looks_at])
+    return operators, tuple(setting.start.values()), seen
 
 
-def _problem(setting: _Setting, max_steps: int) -> Problem:
+def _problem(entry: Entry, setting: _Setting) -> Problem:
     operations = [
         Operation(
             name=one.compiled.operator.name,
@@ -119,7 +107,8 @@ def _problem(setting: _Setting, max_steps: int) -> Problem:
         )
         for one in setting.usable
     ]
-    return Problem(setting.start, setting.goal, operations, setting.constraints, setting.fixed, max_steps)
+    constraints, most = setting.frame.constraints, entry.remedy.max_steps
+    return Problem(setting.start, entry.goal, operations, constraints, setting.fixed, most)
 
 
 def _composed(entry: Entry, case: Case, setting: _Setting, answer: Answer) -> Composed:
@@ -127,15 +116,19 @@ def _composed(entry: Entry, case: Case, setting: _Setting, answer: Answer) -> Co
     path = [(usable[taken.name], taken) for taken in answer.taken]
     operators = [one.compiled.operator for one, _ in path]
     return Composed(
-        sketches=_sketches(setting, path),
         risk_class=worst([entry.remedy.risk_class, *(operator.risk_class for operator in operators)]),
         cost=sum(operator.cost for operator in operators),
         reversible=all(_reversible(entry, one.compiled) for one, _ in path),
-        instances=max(instances_of(one.compiled.blast_radius, {**one.fixed, **taken.before}) for one, taken in path),
         capacity=max(case.service.instances, path[0][0].target.number("running")),
         variables=entry.means.variables,
         case=case,
+        calculate=lambda: _outline(entry, setting, path),
     )
+
+
+def _outline(entry: Entry, setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> Outline:
+    blasts = [instances_of(one.compiled.blast_radius, {**one.fixed, **taken.before}) for one, taken in path]
+    return Outline(_sketches(entry, setting, path), max(blasts))
 
 
 def _reversible(entry: Entry, compiled: Compiled) -> bool:
@@ -145,9 +138,9 @@ def _reversible(entry: Entry, compiled: Compiled) -> bool:
     return operator.reversible and (operator.compensation is not None or not lasting)
 
 
-def _sketches(setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> list[Sketch]:
+def _sketches(entry: Entry, setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> list[Sketch]:
     """The steps; the first at each target expects what the plan looked at there and no earlier step has changed."""
-    names = frozenset(_names(setting, path))
+    names = frozenset(_names(entry, setting, path))
     sketches: list[Sketch] = []
     touched: set[str] = set()
     for one, taken in path:
@@ -158,10 +151,10 @@ def _sketches(setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> list[
     return sketches
 
 
-def _names(setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> Iterator[str]:
+def _names(entry: Entry, setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> Iterator[str]:
     """Every name that the goal, the constraints and the operators of the plan mention."""
-    yield from setting.goal.names
-    for constraint in setting.constraints:
+    yield from entry.goal.names
+    for constraint in setting.frame.constraints:
         yield from constraint.holds.names
     for one, _ in path:
         yield from one.compiled.reads

@@ -8,6 +8,7 @@ processors. Only + - * / sqrt are used, which IEEE 754 fixes to the last bit.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 Z_ONE_SIDED_90 = 1.2816
 WHOLE_BP = 10_000
@@ -29,6 +30,7 @@ class Posterior:
     bound_bp: int
 
 
+@lru_cache(maxsize=4_096)
 def posterior(prior_successes_milli: int, prior_failures_milli: int, tally: Tally) -> Posterior:
     """The posterior of a prior (in thousandths, both positive) and a tally."""
     successes = prior_successes_milli / 1000 + tally.verified

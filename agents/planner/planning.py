@@ -194,7 +194,7 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
         risk_class=best.risk_class,
         reversible=best.composed.reversible,
         blast_radius_bp=best.blast_radius_bp,
-        blast_radius_instances=best.composed.instances,
+        blast_radius_instances=best.composed.outline.instances,
         cost=best.composed.cost,
         confidence_bp=best.posterior.bound_bp,
         basis=_basis(best),

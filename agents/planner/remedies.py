@@ -54,7 +54,7 @@ class Candidate:
     @property
     def blast_radius_bp(self) -> int:
         """Share of the capacity, rounded up: a blast radius is never stated too small."""
-        return min(10_000, -(-self.composed.instances * 10_000 // self.composed.capacity))
+        return min(10_000, -(-self.composed.outline.instances * 10_000 // self.composed.capacity))
 
     @property
     def steps_digest(self) -> str:
@@ -79,7 +79,7 @@ class Choice:
 
 
 def choose(case: Case, remedies: Sequence[Entry]) -> Choice:
-    """Every remedy judged for the case."""
+    """Every remedy judged for the case; of those that rank first, the first one whose steps can be calculated leads."""
     ranked: list[Candidate] = []
     rejected: list[Alternative] = []
     ends: list[int] = []
@@ -87,12 +87,21 @@ def choose(case: Case, remedies: Sequence[Entry]) -> Choice:
         try:
             ranked.append(_candidate(entry, case))
         except DoesNotApplyError as why:
-            rejected.append(Alternative(remedy=entry.remedy.name, confidence_bp=0, why_not=str(why)))
+            rejected.append(_rejected(entry.remedy, why))
             ends += [why.until_us] if why.until_us else []
         except ExpressionError as error:
-            reason = f"error: {' '.join(str(error).split())}"
-            rejected.append(Alternative(remedy=entry.remedy.name, confidence_bp=0, why_not=reason))
-    return Choice(sorted(ranked, key=lambda one: one.rank), rejected, min(ends, default=0))
+            rejected.append(_rejected(entry.remedy, error))
+    ranked.sort(key=lambda one: one.rank)
+    while ranked and (fault := ranked[0].composed.fault()):
+        rejected.append(_rejected(ranked.pop(0).remedy, fault))
+    return Choice(ranked, sorted(rejected, key=lambda one: one.remedy), min(ends, default=0))
+
+
+def _rejected(remedy: Remedy, why: Exception) -> Alternative:
+    error = isinstance(why, ExpressionError)
+    return Alternative(
+        remedy=remedy.name, confidence_bp=0, why_not=f"error: {' '.join(str(why).split())}" if error else str(why)
+    )
 
 
 def why_not_chosen(best: Candidate, other: Candidate) -> str:

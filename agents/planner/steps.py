@@ -1,6 +1,6 @@
 """Steps of a plan, calculated from steps and operators of the catalogue."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,7 +8,7 @@ from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
 from autopilot.agents.planner.catalogue import Entry, Instruction, Means, Place, place_of
 from autopilot.agents.planner.incident import Signal
 from autopilot.agents.planner.variables import DECLARED_STATE, Target, value_of
-from autopilot.policies.expression import Expression
+from autopilot.policies.expression import Expression, ExpressionError
 from autopilot.schemas.configuration import RemedyAction, RemedyGate, RemedyStep, RemedyVariable
 from autopilot.schemas.events.planner import REVERT, Action, RiskClass, StageGate, Step
 from autopilot.schemas.events.telemetry import Group
@@ -29,24 +29,43 @@ class Sketch:
 
 
 @dataclass(frozen=True)
-class Composed:
-    """A plan in outline; `steps` has it in full, made when it is asked for."""
+class Outline:
+    """What a plan does and how many instances it touches at once."""
 
     sketches: Sequence[Sketch]
+    instances: int
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A plan as far as its rank needs it; the rest is calculated when it is asked for, and only then can fail."""
+
     risk_class: RiskClass
     cost: int
     reversible: bool
-    instances: int
-    """Most instances that are touched at once."""
     capacity: int
     """Instances of the service: as many as are declared, or as run at the first step's target if these are more."""
     variables: Mapping[str, RemedyVariable]
     case: Case
+    calculate: Callable[[], Outline]
+
+    @cached_property
+    def outline(self) -> Outline:
+        """The plan in outline. Raises `DoesNotApplyError` and `ExpressionError`."""
+        return self.calculate()
+
+    def fault(self) -> DoesNotApplyError | ExpressionError | None:
+        """Why the outline cannot be calculated; None when it can."""
+        try:
+            _ = self.outline
+        except (DoesNotApplyError, ExpressionError) as why:
+            return why
+        return None
 
     @cached_property
     def steps(self) -> list[Step]:
-        """The steps of the plan."""
-        return [_step(number, one, self) for number, one in enumerate(self.sketches, start=1)]
+        """The steps of the plan. Raises as `outline` does."""
+        return [_step(number, one, self) for number, one in enumerate(self.outline.sketches, start=1)]
 
 
 def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
@@ -54,20 +73,24 @@ def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
     remedy = entry.remedy
     targets = {place: case.target(*place) for place in entry.places}
     declared = _declared(entry, case)
-    values = {place: {**declared, **case.values(signal, target)} for place, target in targets.items()}
-    first = entry.places[0]
-    if not entry.precondition.evaluate(values[first]):
+    first = targets[entry.places[0]]
+    if not entry.precondition.evaluate({**declared, **case.values(signal, first)}):
         raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
     return Composed(
-        sketches=_sketches(entry, targets, values),
         risk_class=remedy.risk_class,
         cost=remedy.cost,
         reversible=remedy.reversible,
-        instances=instances_of(entry.blast_radius, values[first]),
-        capacity=max(case.service.instances, targets[first].number("running")),
+        capacity=max(case.service.instances, first.number("running")),
         variables=entry.means.variables,
         case=case,
+        calculate=lambda: _outline(entry, case, signal, targets, declared),
     )
+
+
+def _outline(entry: Entry, case: Case, signal: Signal, targets: Mapping[Place, Target], declared: Values) -> Outline:
+    values = {place: {**declared, **case.values(signal, target)} for place, target in targets.items()}
+    instances = instances_of(entry.blast_radius, values[entry.places[0]])
+    return Outline(_sketches(entry, targets, values), instances)
 
 
 def known_values(means: Means, case: Case) -> Values:
