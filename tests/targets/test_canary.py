@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -70,12 +69,3 @@ def test_a_request_without_an_answer_or_with_an_error_is_a_failure() -> None:
     counted = count_lines(lines, 10, 13)
     assert counted.answered == Counter({"checkout-stable-1": 1, "checkout-canary-1": 1, "(no answer)": 1})
     assert (counted.failures, counted.failures_elsewhere, counted.by_canary) == (2, 1, 1)
-
-
-def test_the_documents_are_accepted() -> None:
-    from autopilot.infra.configuration_files import check_together, read_folder
-    from autopilot.schemas.configuration import Configuration
-
-    loaded, findings = read_folder(Path(__file__).parents[2] / "examples" / "canary")
-    assert findings == []
-    assert check_together(loaded, Configuration(), 4) == []
