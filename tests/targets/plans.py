@@ -5,8 +5,10 @@ from typing import Any
 
 from sagas import authorization, plan, step
 
+from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionRolledBack
 from autopilot.schemas.events.planner import REVERT, Action, PlanProposed, Step
 from autopilot.schemas.events.policy import PlanAuthorized
+from autopilot.schemas.events.verifier import Outcome
 from autopilot.schemas.plan_hash import plan_hash
 
 LASTS_US = 3_600_000_000
@@ -27,6 +29,25 @@ def failing_step(driver: str, target: str) -> Step:
     """Step `s2`, which fails for good."""
     action = Action(driver=driver, verb="no-such-verb", target=target, parameters={})
     return step(2, undo=False).model_copy(update={"action": action})
+
+
+def outcome(end: ExecutionCompleted | ExecutionRolledBack, phase: str) -> Outcome:
+    """A judgement by whoever has counted the effects at the target."""
+    return Outcome(
+        outcome_id=f"out-{end.execution_id}-{phase}",
+        execution_id=end.execution_id,
+        plan_id=end.plan_id,
+        incident_id=end.incident_id,
+        remedy="r",
+        context="c",
+        phase=phase,
+        checks=[],
+        confidence_bp=10_000,
+        reason="counted at the target",
+        measured_from_us=0,
+        measured_until_us=0,
+        evidence=[],
+    )
 
 
 def proposal(name: str, *steps: Step) -> tuple[PlanProposed, PlanAuthorized]:

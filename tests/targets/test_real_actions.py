@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ import pytest
 import yaml
 from catalogue import RIGS, RunnableRig
 from harness import Platform
-from plans import failing_step, first_step, proposal
+from plans import failing_step, first_step, outcome, proposal
 from real_process import NAMES, PARTITIONS, SEALER
 from sagas import ADA, POLICY, signers
 
@@ -34,6 +34,7 @@ from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionFailed, ExecutionRolledBack
 from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.audit.audit import Audit, AuditOptions
@@ -41,7 +42,7 @@ from autopilot.streams.audit.source import LiveTopics
 from autopilot.streams.publisher import Publisher
 from autopilot.streams.reader import read
 
-ACTIONS = int(os.environ.get("REAL_ACTIONS", "60"))
+ACTIONS = int(os.environ.get("REAL_ACTIONS", "30"))
 ON = os.environ.get("REAL_ACTIONS_ON", "supervisord kubernetes").split()
 REGISTRY = BundledRegistry()
 PROGRAM = Path(__file__).with_name("real_process.py")
@@ -49,6 +50,8 @@ MORTALS = ("effector", "executor")
 ENDS = (ExecutionCompleted, ExecutionFailed, ExecutionRolledBack)
 RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
 END_S = 240.0
+PROGRESS = 2
+"""Events between two kills, at least."""
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(600 + 12 * ACTIONS)]
 
@@ -80,6 +83,12 @@ class Log:
                 return said
             time.sleep(0.1)
         raise AssertionError(f"{execution_id} has not ended: {self.of(execution_id)}")
+
+    @property
+    def length(self) -> int:
+        """How much was said, as far as it was read."""
+        with self._lock:
+            return sum(map(len, self._by_execution.values()))
 
     @property
     def everything(self) -> list[Payload]:
@@ -133,21 +142,28 @@ class Line:
         self._publisher = _publisher(kafka, f"policy-{name}", POLICY)
         self._of_a_revert = {str(case): self._measured(case) for case in self._cases if self._reverts(case)}
 
-    def run(self, actions: int) -> None:
-        """Acts until so many actions were begun."""
-        while sum(turn.started for turn in self.turns) < actions:
+    @property
+    def begun(self) -> int:
+        """How many actions were begun here."""
+        return sum(turn.started for turn in self.turns)
+
+    def run(self, begun_anywhere: Callable[[], int]) -> None:
+        """Acts until enough actions were begun in all, and a fair part of them here."""
+        while begun_anywhere() < ACTIONS or self.begun < ACTIONS // (2 * len(ON)):
             case = self._dice.choice(self._cases)
             undone = self._reverts(case) and self._dice.random() < 0.4
-            self.turns.append(self._turn(case, undone))
+            turn = self._turn(case, undone)
+            self.turns.append(turn)
+            self._judge(turn)
         self._publisher.close()
+        del self._publisher
 
     def findings(self) -> list[str]:
         """What is not as it must be, of all turns."""
-        return [
-            f"{self.name}: {finding}"
-            for turn in self.turns
-            for finding in turn.findings(self._of_a_revert.get(str(turn.case), 0))
-        ]
+        return [f"{self.name}: {finding}" for turn in self.turns for finding in self._of(turn)]
+
+    def _of(self, turn: Turn) -> list[str]:
+        return turn.findings(self._of_a_revert.get(str(turn.case), 0))
 
     @property
     def _cases(self) -> list[Case]:
@@ -179,6 +195,15 @@ class Line:
         said = self._log.await_end(execution_of(decided.decision.decision_id))
         return Turn(case, undone, said, self.rig.effects(case) - count, self._state(case) == before)
 
+    def _judge(self, turn: Turn) -> None:
+        """The verdict of this test, which has counted: a saga is over once it was judged."""
+        ends = [p for p in turn.said if isinstance(p, ExecutionCompleted | ExecutionRolledBack)]
+        for end in ends:
+            verdict = outcome(end, "remedy" if isinstance(end, ExecutionCompleted) else "rollback")
+            payload = OutcomeRejected(outcome=verdict) if self._of(turn) else OutcomeVerified(outcome=verdict)
+            self._publisher.publish(Draft(payload, self.name, "", end.incident_id), partition=ON.index(self.name))
+        self._publisher.flush()
+
     def _state(self, case: Case) -> dict[str, str]:
         state = self.rig.driver.observe(case.action.target).state
         return {key: value for key, value in state.items() if key not in case.volatile}
@@ -197,13 +222,16 @@ def _configure(kafka: dict[str, str]) -> None:
 
 
 @contextmanager
-def _killed_at_random(platform: Platform, seed: int) -> Iterator[None]:
-    """Kills one of the mortals every few seconds. A restart takes a second or two, so that some work gets done."""
+def _killed_at_random(platform: Platform, log: Log, seed: int) -> Iterator[None]:
+    """Kills one of the mortals every few seconds, once the one before has let something happen again."""
     over, dice = threading.Event(), random.Random(seed)
 
     def kill() -> None:
-        while not over.wait(dice.uniform(1.5, 4.5)):
-            platform.kill(dice.choice(MORTALS))
+        length = 0
+        while not over.wait(dice.uniform(0.2, 2.5)):
+            if log.length >= length + PROGRESS:
+                platform.kill(dice.choice(MORTALS))
+                length = log.length
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -242,9 +270,8 @@ def aftermath(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for name in NAMES:
             platform.start(name)
         stack.callback(platform.stop)
-        with _killed_at_random(platform, seed), _progress(lines, platform), ThreadPoolExecutor(len(lines)) as pool:
-            share = -(-ACTIONS // len(lines))
-            for done in [pool.submit(line.run, share) for line in lines]:
+        with _killed_at_random(platform, log, seed), _progress(lines, platform), ThreadPoolExecutor(len(lines)) as pool:
+            for done in [pool.submit(line.run, lambda: sum(line.begun for line in lines)) for line in lines]:
                 done.result()
         time.sleep(6)  # one more seal
         platform.stop()
@@ -257,7 +284,7 @@ def _progress(lines: list[Line], platform: Platform) -> Iterator[None]:
 
     def tell() -> None:
         while not over.wait(15):
-            done = ", ".join(f"{line.name} {sum(turn.started for turn in line.turns)}" for line in lines)
+            done = ", ".join(f"{line.name} {line.begun}" for line in lines)
             print(f"      actions begun: {done}; killed {len(platform.kills)}", flush=True)
 
     thread = threading.Thread(target=tell)
@@ -270,10 +297,10 @@ def _progress(lines: list[Line], platform: Platform) -> Iterator[None]:
 
 
 def test_each_effect_happened_once_or_is_said_to_be_unknown(aftermath: Aftermath) -> None:
-    begun = sum(turn.started for line in aftermath.lines for turn in line.turns)
+    begun = {line.name: line.begun for line in aftermath.lines}
     results = Counter(type(p).__name__ for p in aftermath.log.everything if isinstance(p, RESULTS))
-    print(f"\n{begun} actions begun, {dict(aftermath.kills)} killed, {dict(results)}", flush=True)
-    assert begun >= ACTIONS
+    print(f"\nactions begun: {begun}, {dict(aftermath.kills)} killed, {dict(results)}", flush=True)
+    assert sum(begun.values()) >= ACTIONS
     assert set(aftermath.kills) == set(MORTALS)
     assert [finding for line in aftermath.lines for finding in line.findings()] == []
 
