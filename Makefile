@@ -27,7 +27,7 @@ QUICK := $(call present,tests/unit tests/property tests/replay)
 REAL := $(call present,tests/integration)
 CHAOS := $(call present,tests/chaos)
 
-.PHONY: demo-canary demo-k8s test-targets test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
+.PHONY: demo-canary demo-k8s test-targets chaos-targets test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -88,6 +88,10 @@ test-real: $(READY) ## Tests on a real Kafka
 test-targets: $(READY) ## Every driver at its real target: conformance, crash points (ARGS=--all for every verb; builds what it lacks)
 	$(call say,targets: each driver at the real thing; what is missing is installed or built once)
 	@$(BIN)/pytest -v -s $(ARGS) tests/targets
+
+chaos-targets: $(READY) ## Effector and executor killed at random through 300 actions at real targets (REAL_ACTIONS=N for another number)
+	$(call say,targets under fire: each effect once by the target history - or honestly unknown)
+	@REAL_ACTIONS=$(or $(REAL_ACTIONS),300) $(BIN)/pytest -s tests/targets/test_real_actions.py
 
 test-secure: $(READY) ## The same Kafka with TLS, a password for each process and access control lists (minutes; CI runs it)
 	$(call say,secure: who may do what - the whole loop - rotation)
