@@ -21,7 +21,7 @@ RISKS = (RiskClass.LOW, RiskClass.MEDIUM, RiskClass.HIGH, RiskClass.DANGEROUS)
 """Least first."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Usable:
     """An operator that the service has the target for."""
 
@@ -35,7 +35,7 @@ class _Usable:
         return tuple([self.fixed[name] for name in self.compiled.looks_at])
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Setting:
     """A search as it is put: what takes part, from where."""
 

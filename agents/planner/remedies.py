@@ -9,6 +9,7 @@ apply and says why; it never raises.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from autopilot.agents.planner.benefit import expected_benefit
 from autopilot.agents.planner.case import Case, DoesNotApplyError, answered, attempt_key, check_history
@@ -23,7 +24,7 @@ from autopilot.schemas.events.planner import Alternative, RiskClass, Step
 from autopilot.schemas.identity import digest_of
 
 
-@dataclass(frozen=True)
+@dataclass
 class Candidate:
     """A remedy that applies, with everything that a plan of it would say."""
 
@@ -36,7 +37,7 @@ class Candidate:
     benefit: int
     """What it is expected to be worth, in points."""
 
-    @property
+    @cached_property
     def rank(self) -> tuple[int, int, int, str]:
         """Sorts the best first."""
         return -self.benefit, RISKS.index(self.risk_class), self.composed.cost, self.remedy.name

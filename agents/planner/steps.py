@@ -36,7 +36,7 @@ class Outline:
     instances: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Composed:
     """A plan as far as its rank needs it; the rest is calculated when it is asked for, and only then can fail."""
 

@@ -132,8 +132,7 @@ def values_of(
     incident: Incident, signal: Signal, service: Service, target: Target | None, now_us: int
 ) -> dict[str, Value]:
     """The value of every variable for one signal of an incident and one target."""
-    known = target or Target("", "", service.name, {}, UNKNOWN)
-    return {
+    about_signal: dict[str, Value] = {
         "service": service.name,
         "domain": service.domain,
         "environment": service.environment,
@@ -149,17 +148,26 @@ def values_of(
         "signal_age_ms": _age_ms(signal.started_at_us, now_us),
         "affected_services": len({one.service for one in incident.signals}),
         "failed_attempts": len(incident.tried),
-        "has_target": target is not None,
-        "target": known.target,
-        "target_age_ms": _age_ms(known.observed_at_us, now_us),
-        "release": known.state.get("release", ""),
-        "previous_release": known.state.get("previous_release", ""),
-        "release_age_ms": _age_ms(known.release_changed_at_us, now_us),
-        "desired": known.number("desired"),
-        "running": known.number("running"),
-        "max_instances": known.number("max"),
+    }
+    return {**about_signal, **(_about_target(target, now_us) if target else _NO_TARGET)}
+
+
+def _about_target(target: Target, now_us: int) -> dict[str, Value]:
+    return {
+        "has_target": True,
+        "target": target.target,
+        "target_age_ms": _age_ms(target.observed_at_us, now_us),
+        "release": target.state.get("release", ""),
+        "previous_release": target.state.get("previous_release", ""),
+        "release_age_ms": _age_ms(target.release_changed_at_us, now_us),
+        "desired": target.number("desired"),
+        "running": target.number("running"),
+        "max_instances": target.number("max"),
     }
 
 
 def _age_ms(since_us: int, now_us: int) -> int:
     return UNKNOWN if since_us == UNKNOWN else max(0, now_us - since_us) // 1000
+
+
+_NO_TARGET = {**_about_target(Target("", "", "", {}, UNKNOWN), UNKNOWN), "has_target": False}
