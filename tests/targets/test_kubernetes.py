@@ -9,7 +9,20 @@ import pytest
 import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from systems.kubernetes import ABSENT, NAME, NAMESPACE, NODE, TARGET, V1, V2, V3, Kubernetes, await_until, kubernetes
+from systems.kubernetes import (
+    ABSENT,
+    NAME,
+    NAMESPACE,
+    NODE,
+    TARGET,
+    V1,
+    V2,
+    V3,
+    Kubernetes,
+    await_until,
+    kubernetes,
+    manifest,
+)
 
 from autopilot.infra.bridges.kubernetes import KubernetesBridge, Restarts
 from autopilot.infra.effector.drivers.kubernetes_client import KubernetesClient
@@ -195,9 +208,9 @@ def test_the_role_that_ships_gives_no_more_than_the_verbs_need(web: Kubernetes, 
     core, apps = client.CoreV1Api(api), client.AppsV1Api(api)
     outside = {
         "secrets": lambda: core.list_namespaced_secret(NAMESPACE),
-        "create": lambda: apps.create_namespaced_deployment(NAMESPACE, {"metadata": {"name": "x"}}),
+        "create": lambda: apps.create_namespaced_deployment(NAMESPACE, manifest(V1, 1)),
         "delete": lambda: apps.delete_namespaced_deployment(NAME, NAMESPACE),
-        "exec": lambda: core.connect_post_namespaced_pod_exec("any", NAMESPACE, command="id"),
+        "exec": lambda: core.connect_post_namespaced_pod_exec("any", NAMESPACE, command=["id"]),
         "delete_node": lambda: core.delete_node(NODE),
     }
     with pytest.raises(ApiException) as refused:

@@ -67,7 +67,7 @@ class Kubernetes:
     def deploy(self, release: str, replicas: int = 2, *, manager: str = DEPLOYER) -> None:
         """Deploys a release as a pipeline would, and waits until it runs."""
         self._apps.patch_namespaced_deployment(
-            NAME, NAMESPACE, _deployment(release, replicas), field_manager=manager, force=True, _content_type=APPLY
+            NAME, NAMESPACE, manifest(release, replicas), field_manager=manager, force=True, _content_type=APPLY
         )
         self.settle()
 
@@ -126,7 +126,8 @@ def kubernetes(folder: Path) -> Iterator[Kubernetes]:
         yield Kubernetes(cluster)
 
 
-def _deployment(release: str, replicas: int) -> dict[str, Any]:
+def manifest(release: str, replicas: int) -> dict[str, Any]:
+    """The deployment as a pipeline would apply it."""
     labels = {"app": NAME}
     container = {
         "name": NAME,
