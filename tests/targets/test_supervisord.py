@@ -1,17 +1,13 @@
 """The supervisord driver against a real supervisord with real processes."""
 
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from systems.supervisord import Supervised, supervised
 
 from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
 from autopilot.infra.effector.port import (
@@ -25,66 +21,13 @@ from autopilot.infra.effector.port import (
 )
 from autopilot.schemas.events.planner import Action
 
-CONF = """
-[unix_http_server]
-file={root}/s.sock
-[inet_http_server]
-port=127.0.0.1:{port}
-username=effector
-password=secret
-[supervisord]
-nodaemon=true
-logfile={root}/supervisord.log
-pidfile={root}/supervisord.pid
-childlogdir={root}
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-[program:web]
-command=/bin/sleep 600
-process_name=web_%(process_num)02d
-numprocs=3
-startsecs=0
-autostart=false
-[program:broken]
-command=/bin/false
-startsecs=1
-startretries=0
-autostart=false
-"""
 
+class Watched:
+    """A running supervisord and short ways of asking it."""
 
-class Supervised:
-    """A supervisord in a folder with a short name, since a unix socket's path is short."""
-
-    def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="sv"))
-        releases = self.root / "releases" / "web"
-        for release in ("v1", "v2", "v3"):
-            (releases / release).mkdir(parents=True)
-        (releases / "current").symlink_to("v1")
-        (self.root / "releases" / "broken" / "v1").mkdir(parents=True)
-        conf = self.root / "supervisord.conf"
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
-        conf.write_text(CONF.format(root=self.root, port=self.port))
-        command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        settings = SupervisordSettings(
-            url=f"unix://{self.root}/s.sock", releases_dir=self.root / "releases", max_processes={"broken": 1}
-        )
-        self.driver = SupervisordDriver(settings)
-        self._await_up()
-        self.run("scale", count="2")
-
-    def _await_up(self) -> None:
-        for _ in range(200):
-            try:
-                self.driver.observe("web")
-            except TransientError:
-                time.sleep(0.05)
-            else:
-                return
-        raise AssertionError((self.root / "supervisord.log").read_text())
+    def __init__(self, system: Supervised) -> None:
+        self.system = system
+        self.driver = system.driver
 
     def state(self, target: str = "web") -> dict[str, str]:
         return dict(self.driver.observe(target).state)
@@ -97,10 +40,11 @@ class Supervised:
         action = act(verb, target, **parameters)
         return self.driver.apply(action, self.driver.observe(target), "key", 10.0).changed
 
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
-        shutil.rmtree(self.root)
+    def stop_one(self, name: str) -> None:
+        """Stops a process as an act does that is cut short right after."""
+        self.driver._client.stop(name)
+        while self.driver._client.process(name).state != "STOPPED":
+            time.sleep(0.02)
 
 
 def act(verb: str, target: str = "web", **parameters: str) -> Action:
@@ -108,14 +52,13 @@ def act(verb: str, target: str = "web", **parameters: str) -> Action:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Supervised]:
-    supervised = Supervised()
-    yield supervised
-    supervised.stop()
+def running() -> Iterator[Watched]:
+    with supervised() as system:
+        yield Watched(system)
 
 
 @pytest.fixture
-def web(running: Supervised) -> Supervised:
+def web(running: Watched) -> Watched:
     """Two of three processes run release v1."""
     running.run("switch_release", release="v1")
     running.run("scale", count="2")
@@ -126,7 +69,7 @@ def pids(state: dict[str, str]) -> list[int]:
     return [int(pid) for pid in state["pids"].split(",") if pid != "0"]
 
 
-def test_it_observes_what_runs(web: Supervised) -> None:
+def test_it_observes_what_runs(web: Watched) -> None:
     state = web.state()
     assert {k: state[k] for k in ("release", "desired", "running", "max", "states", "processes")} == {
         "release": "v1",
@@ -139,7 +82,7 @@ def test_it_observes_what_runs(web: Supervised) -> None:
     assert all(Path(f"/proc/{pid}").exists() for pid in pids(state))
 
 
-def test_a_diff_changes_nothing(web: Supervised) -> None:
+def test_a_diff_changes_nothing(web: Watched) -> None:
     before = web.state()
     assert [name for name, _, _ in web.changes("restart")] == ["process web_00", "process web_01"]
     assert web.changes("scale", count="3") == [("desired", "2", "3"), ("running", "2", "3")]
@@ -147,7 +90,7 @@ def test_a_diff_changes_nothing(web: Supervised) -> None:
     assert web.state() == before
 
 
-def test_a_restart_replaces_each_running_process_once(web: Supervised) -> None:
+def test_a_restart_replaces_each_running_process_once(web: Watched) -> None:
     before = web.driver.observe("web")
     assert web.driver.happened(act("restart"), before.state, before) is False
     assert web.driver.apply(act("restart"), before, "key", 10.0).changed
@@ -159,11 +102,9 @@ def test_a_restart_replaces_each_running_process_once(web: Supervised) -> None:
     assert web.state() == after.state
 
 
-def test_a_restart_that_was_cut_short_is_completed_and_not_repeated(web: Supervised) -> None:
+def test_a_restart_that_was_cut_short_is_completed_and_not_repeated(web: Watched) -> None:
     before = web.driver.observe("web")
-    web.driver._client.stop("web:web_00")
-    while web.driver._client.process("web:web_00").state != "STOPPED":
-        time.sleep(0.02)
+    web.stop_one("web:web_00")
     web.driver._client.start("web:web_00")
     halfway = web.driver.observe("web")
     assert web.driver.happened(act("restart"), before.state, halfway) is False
@@ -172,19 +113,19 @@ def test_a_restart_that_was_cut_short_is_completed_and_not_repeated(web: Supervi
     assert pids(web.state())[1] != pids(dict(before.state))[1]
 
 
-def test_a_process_that_died_by_itself_is_not_taken_for_a_whole_restart(web: Supervised) -> None:
+def test_a_process_that_died_by_itself_is_not_taken_for_a_whole_restart(web: Watched) -> None:
     before = web.driver.observe("web")
     os.kill(pids(dict(before.state))[0], signal.SIGKILL)
     time.sleep(0.3)
     assert web.driver.happened(act("restart"), before.state, web.driver.observe("web")) is False
 
 
-def test_a_group_of_another_shape_does_not_show_whether_it_was_restarted(web: Supervised) -> None:
+def test_a_group_of_another_shape_does_not_show_whether_it_was_restarted(web: Watched) -> None:
     before = {**web.state(), "processes": "web_00,web_01"}
     assert web.driver.happened(act("restart"), before, web.driver.observe("web")) is None
 
 
-def test_scaling_starts_the_lowest_and_stops_the_highest(web: Supervised) -> None:
+def test_scaling_starts_the_lowest_and_stops_the_highest(web: Watched) -> None:
     kept = pids(web.state())
     assert web.run("scale", count="3")
     assert (web.state()["running"], pids(web.state())[:2]) == ("3", kept)
@@ -194,7 +135,7 @@ def test_scaling_starts_the_lowest_and_stops_the_highest(web: Supervised) -> Non
     assert (web.state()["states"], pids(web.state())) == ("RUNNING,STOPPED,STOPPED", kept[:1])
 
 
-def test_scaling_is_bounded(web: Supervised) -> None:
+def test_scaling_is_bounded(web: Watched) -> None:
     before = web.state()
     for count in ("0", "4", "-1", "many", ""):
         with pytest.raises(PermanentError, match="count"):
@@ -204,7 +145,7 @@ def test_scaling_is_bounded(web: Supervised) -> None:
     assert web.state() == before
 
 
-def test_switching_a_release_rolls_through_the_running_processes_once(web: Supervised) -> None:
+def test_switching_a_release_rolls_through_the_running_processes_once(web: Watched) -> None:
     before = web.state()
     assert web.run("switch_release", release="v2")
     after = web.state()
@@ -215,9 +156,9 @@ def test_switching_a_release_rolls_through_the_running_processes_once(web: Super
     assert web.state() == after
 
 
-def test_a_switch_that_was_cut_short_is_completed(web: Supervised) -> None:
+def test_a_switch_that_was_cut_short_is_completed(web: Watched) -> None:
     before = web.driver.observe("web")
-    folder = web.root / "releases" / "web"
+    folder = web.system.root / "releases" / "web"
     (folder / "previous").unlink(missing_ok=True)
     (folder / "previous").symlink_to("v1")
     (folder / "current").unlink()
@@ -227,26 +168,47 @@ def test_a_switch_that_was_cut_short_is_completed(web: Supervised) -> None:
     assert web.state()["previous_release"] == "v1"
 
 
-def test_a_release_that_someone_else_switched_is_a_conflict(web: Supervised) -> None:
+@pytest.mark.parametrize("stopped", ["web:web_00", "web:web_01"])
+def test_a_process_that_a_cut_short_switch_left_stopped_is_started(web: Watched, stopped: str) -> None:
+    before = web.driver.observe("web")
+    web.run("switch_release", release="v2")
+    web.stop_one(stopped)
+    action = act("switch_release", release="v2")
+    assert web.driver.apply(action, before, "key", 10.0).changed
+    assert web.state()["states"] == before.state["states"]
+    web.stop_one(stopped)
+    assert web.driver.revert(action, before.state, "key", 10.0).changed
+    assert (web.state()["states"], web.state()["release"]) == (before.state["states"], "v1")
+
+
+def test_a_release_that_was_switched_again_is_not_put_back(web: Watched) -> None:
+    before = web.driver.observe("web")
+    web.run("switch_release", release="v2")
+    web.run("switch_release", release="v3")
+    with pytest.raises(ConflictError, match="v3"):
+        web.driver.revert(act("switch_release", release="v2"), before.state, "key", 10.0)
+
+
+def test_a_release_that_someone_else_switched_is_a_conflict(web: Watched) -> None:
     before = web.driver.observe("web")
     web.run("switch_release", release="v3")
     with pytest.raises(ConflictError, match="v3"):
         web.driver.apply(act("switch_release", release="v2"), before, "key", 10.0)
 
 
-def test_a_release_that_is_not_there_is_refused(web: Supervised) -> None:
+def test_a_release_that_is_not_there_is_refused(web: Watched) -> None:
     for release, error in (("v9", MissingError), ("../v1", PermanentError), ("current", PermanentError)):
         with pytest.raises(error):
             web.run("switch_release", release=release)
     assert web.state()["release"] == "v1"
 
 
-def test_a_group_that_is_not_there_is_missing(web: Supervised) -> None:
+def test_a_group_that_is_not_there_is_missing(web: Watched) -> None:
     with pytest.raises(MissingError, match="nothing"):
         web.driver.observe("nothing")
 
 
-def test_a_process_that_does_not_come_up_leaves_the_effect_in_part(web: Supervised) -> None:
+def test_a_process_that_does_not_come_up_leaves_the_effect_in_part(web: Watched) -> None:
     with pytest.raises(PartialError, match="FATAL"):
         web.run("scale", "broken", count="1")
     assert web.state("broken")["running"] == "0"
@@ -260,8 +222,8 @@ def test_a_supervisord_that_is_away_is_a_passing_failure(tmp_path: Path) -> None
         driver.apply(act("restart"), Observation({}), "key", 1.0)
 
 
-def test_over_http_the_password_decides(web: Supervised) -> None:
-    url = f"http://127.0.0.1:{web.port}"
+def test_over_http_the_password_decides(web: Watched) -> None:
+    url = f"http://127.0.0.1:{web.system.port}"
     assert (
         SupervisordDriver(SupervisordSettings(url=url, username="effector", password="secret"))
         .observe("web")
