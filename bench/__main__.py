@@ -15,8 +15,10 @@ from bench import (
     consumers,
     loop_latency,
     observer,
+    planner,
     policy,
     projections,
+    reaction,
     recovery,
     replay,
     seals,
@@ -34,6 +36,7 @@ ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "observer": ("telemetry through the observer", observer.figures),
     "replay": ("replaying what was recorded", replay.figures),
     "simulation": ("telemetry through a whole simulation", simulation.figures),
+    "planner": ("from a signal to a plan", planner.figures),
     "policy": ("policies: live decisions, and 10,000,000 in bulk", policy.figures),
     "seals": ("sealing and verifying, but for Kafka", seals.figures),
     "security": ("Kafka with TLS, passwords and access control lists, and without", security.figures),
@@ -44,6 +47,7 @@ ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]]
     "consumers": ("the same telemetry records, four consumers", consumers.figures),
     "loop": ("from signal to step, all agents on this machine's cores", loop_latency.figures),
     "projections": ("views from the log, per core", projections.figures),
+    "reaction": ("from the breaking sample to the restarted process", reaction.figures),
     "recovery": ("recovery", recovery.figures),
 }
 

@@ -187,6 +187,15 @@ def unknown_fact(name: str, known: Iterable[str] = SPECS) -> FactError:
     return FactError(name, "unknown", f"`{near[0]}`" if near else "a fact of the facts schema")
 
 
+def _other_names(values: Mapping[str, object]) -> FactError:
+    """The error for values that are not those of every fact alone."""
+    for name in values:
+        if name not in SPECS:
+            return unknown_fact(name)
+    missing = next(name for name in SPECS if name not in values)
+    return FactError(missing, "missing", SPECS[missing].expected)
+
+
 @dataclass(frozen=True, slots=True)
 class FactSet:
     """A checked fact set in canonical order. `digest` is over the schema version, the names and the values."""
@@ -197,13 +206,10 @@ class FactSet:
     @classmethod
     def of(cls, values: Mapping[str, object]) -> "FactSet":
         """The fact set of `values`. Raises `FactError` on a missing, unknown, mistyped or impossible fact."""
-        for name in values:
-            if name not in SPECS:
-                raise unknown_fact(name)
+        if values.keys() != SPECS.keys():
+            raise _other_names(values)
         checked: dict[str, Value] = {}
         for name, kind, low, high, choices in _BOUNDS:
-            if name not in values:
-                raise FactError(name, "missing", SPECS[name].expected)
             value: Any = values[name]
             sound = type(value) is kind and (low <= value <= high if kind is int else not choices or value in choices)
             checked[name] = value if sound else SPECS[name].check(value)
