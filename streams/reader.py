@@ -28,6 +28,15 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     return sorted(metadata.partitions)
 
 
+def ends(kafka: Mapping[str, str], topic: str) -> dict[int, int]:
+    """First offset of each partition of a topic that is not committed yet, as the broker says now."""
+    consumer = plain_consumer(kafka, "autopilot-reader", log_level=2)
+    try:
+        return {p: watermarks(consumer, topic, p)[1] for p in partitions_of(consumer, topic)}
+    finally:
+        consumer.close()
+
+
 def read_raw(
     kafka: Mapping[str, str],
     topic: str,

@@ -12,7 +12,7 @@ from autopilot.agents.policy.catalogue import Catalogue, Entry
 from autopilot.agents.policy.shadow import run_of
 from autopilot.agents.policy.standing import remedies_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
-from autopilot.infra.cli.views import waiting_for
+from autopilot.infra.cli.views import waiting
 from autopilot.infra.composition import registry_of
 from autopilot.infra.governance import Cluster, Said, address, broadcast, place_of, view_of
 from autopilot.infra.keys import load_key
@@ -321,7 +321,7 @@ def break_glass(
     if bool(plan) == bool(service):
         refuse("name either a plan that waits (--plan) or a service (--service)")
     if plan:
-        found = waiting_for(settings, lambda pending: pending.request.decision.plan_id.startswith(plan))
+        found = [one for one in waiting(settings) if one.request.decision.plan_id.startswith(plan)]
         if not found:
             refuse(f"no plan `{plan}` waits for approval; `autopilot approvals` lists them", NO)
         decision = found[0].request.decision

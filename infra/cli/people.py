@@ -9,7 +9,7 @@ import typer
 from autopilot.agents.authority import EVERYWHERE, Authority
 from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
-from autopilot.infra.cli.views import waiting, waiting_for
+from autopilot.infra.cli.views import waiting
 from autopilot.infra.composition import publisher_of, registry_of
 from autopilot.infra.governance import broadcast, view_of
 from autopilot.infra.keys import load_key
@@ -130,7 +130,7 @@ def resume(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
 
 
 def _request(prefix: str) -> PendingApproval:
-    matching = waiting_for(Settings(), lambda pending: pending.approval_id.startswith(prefix))
+    matching = [pending for pending in waiting(Settings()) if pending.approval_id.startswith(prefix)]
     if not matching:
         refuse(f"no request `{prefix}` waits for approval; `autopilot approvals` lists them", NO)
     if len(matching) > 1:

@@ -1,7 +1,8 @@
 """Where reading commands read: the views that the projector serves, or the log itself when it is not up.
 
-The views are asked when they follow the log; folding the log from its beginning gives the same and takes as long as the
-log is long, so that a line on standard error says it.
+The views are asked once they have come to where the log ended when the command began, so that a person sees what was
+just written; folding the log from its beginning gives the same and takes as long as the log is long, so that a line on
+standard error says it.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,11 +22,11 @@ from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.identity import LIVE_RUN
-from autopilot.streams.reader import read_raw
+from autopilot.streams.reader import ends, read_raw
 
 A = TypeVar("A")
-LAG: Final = 1_000
-"""Records that the views may be behind before the log is read instead."""
+PATIENCE_S: Final = 5.0
+"""How long views may take to come to the end of the log before it is read instead."""
 
 
 def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[], A]) -> A:
@@ -34,7 +35,7 @@ def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[]
         try:
             with Client(api_url(settings)) as client:
                 health = client.health()
-                if health.status == "ok" and sum(health.lag.values()) <= LAG:
+                if health.status == "ok" and client.wait_for(ends(kafka_config(settings), str(Topic.LOG)), PATIENCE_S):
                     return ask(client)
             why = f"the views are {sum(health.lag.values())} records behind ({health.status})"
         except (httpx.HTTPError, ValidationError) as error:
@@ -62,9 +63,3 @@ def waiting(settings: Settings) -> list[PendingApproval]:
     return from_views(
         settings, lambda client: client.approvals().approvals, lambda: pending_approvals(log_of(settings))
     )
-
-
-def waiting_for(settings: Settings, wanted: Callable[[PendingApproval], bool]) -> list[PendingApproval]:
-    """Those that are wanted. A view may be a moment behind what a person was just shown: the log is asked as well."""
-    found = [one for one in waiting(settings) if wanted(one)]
-    return found or [one for one in pending_approvals(log_of(settings)) if wanted(one)]
