@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -12,8 +11,9 @@ from typing import Any
 import yaml
 
 from examples.kubernetes.cluster import Cluster, ClusterError, image_archive
-from examples.shop.fleet import PROJECT, ShopFleet
+from examples.shop.fleet import ShopFleet
 from examples.shop.layout import Group
+from examples.shop.processes import end, start
 
 HERE = Path(__file__).parent
 NAMESPACE = "shop"
@@ -68,16 +68,8 @@ class ClusterFleet(ShopFleet):
         """Deploys the first release, and starts the bridge."""
         self.cluster.kubectl("apply", "--server-side", "-f", str(HERE / "app" / "shop.yaml"))
         bridge = ["autopilot.infra.bridges.kubernetes", "--namespace", NAMESPACE, "--otlp", self._endpoint]
-        with (self.layout.logs / "bridge.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *bridge, "--kubeconfig", str(self.bridge_credential())],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=PROJECT,
-            )
-        self._ending.callback(_end, process)
+        command = [sys.executable, "-m", *bridge, "--kubeconfig", str(self.bridge_credential())]
+        self._ending.callback(end, start(command, self.layout.logs / "bridge.log"))
 
     def await_selling(self, timeout_s: float = SELLS_WITHIN_S) -> None:
         """Waits until both deployments are rolled out."""
@@ -135,12 +127,3 @@ class ClusterFleet(ShopFleet):
 
 def _name(group: Group) -> str:
     return group.name.partition("/")[2]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

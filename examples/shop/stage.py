@@ -23,8 +23,9 @@ from autopilot.infra.platform.ports import free_port
 from autopilot.infra.settings import PREFIX, Settings, kafka_config
 from autopilot.projections.timeline import why
 from autopilot.schemas.events.effector import TargetObserved
-from examples.shop.fleet import PROJECT, SOURCE, ShopFleet
+from examples.shop.fleet import SOURCE, ShopFleet
 from examples.shop.layout import Group
+from examples.shop.processes import end, start
 from examples.shop.watch import LogWatch, NotSeenError, Told
 
 NORMAL_RATE = 12
@@ -174,16 +175,8 @@ class Stage:
     def _start_load(self) -> None:
         self.fleet.set_rate(self.rate)
         command = [sys.executable, "-m", self.load_module, "--run", str(self.fleet.layout.root)]
-        with (self.fleet.layout.logs / "load.log").open("ab") as log:
-            load = subprocess.Popen(
-                [*command, "--for-s", str(LOAD_FOR_S), *self.load_options()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                cwd=PROJECT,
-            )
-        self._ending.callback(_end, load)
+        options = ["--for-s", str(LOAD_FOR_S), *self.load_options()]
+        self._ending.callback(end, start([*command, *options], self.fleet.layout.logs / "load.log"))
 
     def _await_health(self) -> None:
         self.say(f"load: {self.rate} requests/s; waiting for telemetry of every instance and the state of every target")
@@ -212,12 +205,3 @@ def _runs(group: Group, told: Told) -> bool:
         and observed.target == group.name
         and int(observed.state["running"]) >= group.started
     )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -25,6 +25,7 @@ from systems.kubernetes import (
 )
 
 from autopilot.infra.bridges.kubernetes import KubernetesBridge, Restarts
+from autopilot.infra.effector.driver_file import read_drivers
 from autopilot.infra.effector.drivers.kubernetes_client import KubernetesClient
 from autopilot.infra.effector.port import (
     Applied,
@@ -36,6 +37,7 @@ from autopilot.infra.effector.port import (
     TargetTimeoutError,
 )
 from autopilot.schemas.events.planner import Action
+from examples.kubernetes.cluster import MANIFESTS
 
 
 def act(verb: str, target: str = TARGET, **parameters: str) -> Action:
@@ -244,3 +246,18 @@ def test_the_bridge_tells_of_deployments_by_what_it_may_list(web: Kubernetes) ->
     assert levels["k8s.deployment.available_pods"] == (2.0, NAME)
     assert levels["k8s.container.restarts"] == (0.0, NAME)
     assert Restarts().since(reader.listed("pods", NAMESPACE)) == (0, 0)
+
+
+@pytest.mark.parametrize("file", sorted(MANIFESTS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_what_ships_for_a_cluster_is_taken_by_one(web: Kubernetes, file: Path) -> None:
+    where = ["-n", NAMESPACE] if file.stem.endswith("-role") else []
+    taken = web.cluster.kubectl("apply", "--dry-run=server", *where, "-f", str(file)).splitlines()
+    assert taken
+    assert all(line.endswith("(server dry run)") for line in taken)
+
+
+def test_the_targets_that_ship_are_settings_of_the_driver(tmp_path: Path) -> None:
+    config_map = next(yaml.safe_load_all((MANIFESTS / "effector.yaml").read_text()))
+    path = tmp_path / "targets.yaml"
+    path.write_text(config_map["data"]["targets.yaml"])
+    assert list(read_drivers(path)) == ["kubernetes"]

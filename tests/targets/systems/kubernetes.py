@@ -144,7 +144,7 @@ def manifest(release: str, replicas: int) -> dict[str, Any]:
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
             },
         },
     }
