@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 NAMESPACE = "shop"
 STABLE = Group(f"{NAMESPACE}/checkout", "checkout", processes=7, started=3)
 CANARY = Group(f"{NAMESPACE}/checkout-canary", "checkout", processes=2, started=1)
-RELEASES = ("v1", "v2", "v3")
+RELEASES = ("v1", "v2")
 SELLS_WITHIN_S = 60
 BRIDGE, EFFECTOR = "autopilot-bridge", "autopilot-effector"
 

@@ -106,6 +106,17 @@ def test_our_own_fields_are_ours_whatever_they_were_changed_by(web: Kubernetes) 
     assert (state["release"], state["desired"], state["memory_limit"]) == (V3, "3", "32Mi")
 
 
+def test_where_there_was_no_limit_there_is_none_again(web: Kubernetes) -> None:
+    patch = '[{"op": "remove", "path": "/spec/template/spec/containers/0/resources"}]'
+    web.cluster.kubectl("patch", f"deployment/{NAME}", "-n", NAMESPACE, "--type=json", "-p", patch)
+    web.settle()
+    before = web.driver.observe(TARGET).state
+    assert run(web, "set_limit", memory="48Mi").after["memory_limit_mib"] == "48"
+    after = web.driver.revert(act("set_limit", memory="48Mi"), before, "key", 20.0).after
+    assert (before["memory_limit"], after["memory_limit"]) == ("", "")
+    assert after["template"] == before["template"]
+
+
 # -- rollouts that do not end ----------------------------------------------------------------------------------------
 
 
