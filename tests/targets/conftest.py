@@ -1,14 +1,30 @@
 """Rigs as fixtures, one target running at a time; and what cannot go wrong at a target, for people."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from catalogue import RIGS, OneRunning, RunnableRig
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--all`: every verb at every crash point, and not one of each class."""
     parser.addoption("--all", action="store_true", help="every verb at every crash point")
+
+
+class OneProcessEach(LoadScopeScheduling):
+    """Of the processes that run tests, one has all tests of a rig, or of a module that starts its own target."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        rig = re.search(r"\[(\w+) \| ", nodeid)
+        return rig[1] if rig else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How tests are shared out when several processes run them."""
+    return OneProcessEach(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
