@@ -12,6 +12,7 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.envelope import Event, Position, Rejection
 from autopilot.schemas.errors import ContractError
+from autopilot.schemas.events.effector import StepIndeterminate, StepSucceeded
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.identity import LIVE_RUN
@@ -225,8 +226,11 @@ class Evidence:
                 self._find(Kind.NOT_VERIFIED, record, detail)
 
     def _step_ended(self, record: Record, event: Said) -> None:
+        """A later try of what is done or cannot be known begins nothing, nor does undoing what never began."""
         step = event.payload
-        if (step.execution_id, step.step_id, step.phase, step.attempt) not in self._started:
+        tries = range(1, step.attempt + 1) if isinstance(step, StepIndeterminate) else (step.attempt,)
+        began = any((step.execution_id, step.step_id, step.phase, attempt) in self._started for attempt in tries)
+        if not began and not (isinstance(step, StepSucceeded) and not step.changed):
             self._find(Kind.NOT_STARTED, record, f"step `{step.step_id}` has a result, and no `StepStarted` before it")
 
     # -- verdicts ----------------------------------------------------------------------------------------------------

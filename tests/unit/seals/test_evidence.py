@@ -125,6 +125,9 @@ def test_a_whole_chain_has_no_finding() -> None:
             id="an unsigned authorisation takes nothing from a signed one",
         ),
         pytest.param((PLAN, AUTHORISED, ok()), [(Kind.NOT_STARTED, 3)], id="a result without a beginning"),
+        pytest.param(
+            (PLAN, AUTHORISED, ok().model_copy(update={"changed": False})), [], id="what changed nothing begins nothing"
+        ),
         pytest.param((PLAN, AUTHORISED, DONE), [(Kind.NO_DECISION, 3)], id="an end without a beginning"),
         pytest.param((PLAN, AUTHORISED, BEGUN, DONE), [(Kind.PENDING, 4)], id="a verdict that is still due"),
         pytest.param(
