@@ -52,6 +52,7 @@ from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import REVERT, IncidentClosed, PlanProposed, Step
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, PreviewRequested
 from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.plan_hash import plan_hash
 
 StepResult = StepSucceeded | StepFailed | StepIndeterminate
@@ -180,6 +181,13 @@ class Gate(FoldingAgent[GateState]):
         return []
 
     @staticmethod
+    def _verified(state: GateState, recorded: Recorded[OutcomeVerified]) -> Sequence[Output]:
+        outcome = recorded.payload.outcome
+        if outcome.step_id:
+            state.passed[f"{outcome.execution_id}/{outcome.step_id}"] = outcome.incident_id
+        return []
+
+    @staticmethod
     def _requested(state: GateState, recorded: Recorded[StepRequested]) -> Sequence[Output]:
         request = recorded.payload
         name = attempt_of(request)
@@ -236,6 +244,7 @@ class Gate(FoldingAgent[GateState]):
         ExecutionCompleted: _turned,
         ExecutionFailed: _turned,
         ExecutionRolledBack: _turned,
+        OutcomeVerified: _verified,
         StepRequested: _requested,
         StepStarted: _started,
         StepSucceeded: _result,
@@ -302,6 +311,18 @@ def _not_forward(state: GateState, decided: SignedDecision, request: StepRequest
         return "the domain is halted"
     if now_us > decided.authorization.not_after_us:
         return "the authorisation's time is over"
+    return _too_early(state, request)
+
+
+def _too_early(state: GateState, request: StepRequested) -> str | None:
+    """Why a step's turn has not come: those before it are done, and what their gates ask for was seen."""
+    for step in state.plans[request.plan_id].plan.steps:
+        if step.step_id == request.step_id:
+            break
+        if idempotency_key(request.execution_id, step.step_id, FORWARD) not in state.succeeded:
+            return f"step `{step.step_id}`, which comes before it, has not succeeded"
+        if step.gate is not None and f"{request.execution_id}/{step.step_id}" not in state.passed:
+            return f"the stage of step `{step.step_id}` is not verified"
     return None
 
 

@@ -81,6 +81,8 @@ class GateState:
     """`driver/target` of each service of the fleet."""
     begun: dict[str, str] = field(default_factory=dict)
     """`execution/step` of the steps that were begun forwards, and their incidents."""
+    passed: dict[str, str] = field(default_factory=dict)
+    """`execution/step` of the stages that the verifier has verified, and their incidents."""
     befores: dict[str, Before] = field(default_factory=dict)
     """By idempotency key, what the target was like before the first try."""
     revoked: dict[str, str] = field(default_factory=dict)
@@ -121,7 +123,16 @@ def forget(state: GateState, incidents: set[str]) -> None:
     state.plans = {p: known for p, known in state.plans.items() if known.plan.incident_id not in incidents}
     state.previews = {p: asked for p, asked in state.previews.items() if asked.request.incident_id not in incidents}
     state.open = {n: attempt for n, attempt in state.open.items() if attempt.request.incident_id not in incidents}
-    named = (state.begun, state.revoked, state.undoing, state.ended, state.answered, state.succeeded, state.unknown)
+    named = (
+        state.begun,
+        state.revoked,
+        state.undoing,
+        state.ended,
+        state.answered,
+        state.succeeded,
+        state.unknown,
+        state.passed,
+    )
     for by_name in named:
         for name in [name for name, incident_id in by_name.items() if incident_id in incidents]:
             del by_name[name]

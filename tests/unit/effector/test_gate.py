@@ -5,7 +5,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sagas import ADA, BOB, EXECUTION, SECOND_US, act, authorization, ok, plan, request, signed, signers, started, step
+from sagas import (
+    ADA,
+    BOB,
+    EXECUTION,
+    SECOND_US,
+    act,
+    authorization,
+    gate,
+    ok,
+    outcome,
+    plan,
+    request,
+    signed,
+    signers,
+    started,
+    step,
+)
 from scenario import START_US, Said, Scenario, given
 
 from autopilot.infra.effector.gate import Gate
@@ -17,6 +33,7 @@ from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import IncidentClosed
 from autopilot.schemas.events.policy import AuthorizationRevoked
 from autopilot.schemas.events.runtime import Tick
+from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 
 TWO = plan()
 NAMES = {"execution_id": EXECUTION, "plan_id": "plan-1", "incident_id": "inc-1"}
@@ -35,9 +52,9 @@ def authorised(**changes: Any) -> Scenario:
 
 
 def why_not(scenario: Scenario, asked: StepRequested | None = None, *, seconds: int = 0) -> str | None:
-    gate = scenario.agent
-    assert isinstance(gate, Gate)
-    return gate.refusal(scenario.state, asked or request(TWO), START_US + seconds * SECOND_US)
+    agent = scenario.agent
+    assert isinstance(agent, Gate)
+    return agent.refusal(scenario.state, asked or request(TWO), START_US + seconds * SECOND_US)
 
 
 def changed(**changes: Any) -> StepRequested:
@@ -46,7 +63,25 @@ def changed(**changes: Any) -> StepRequested:
 
 def test_a_step_of_an_authorised_plan_is_let_through() -> None:
     assert why_not(authorised()) is None
-    assert why_not(authorised(), request(TWO, "s2"), seconds=600) is None
+    first_done = authorised().events(request(TWO), started(), ok())
+    assert why_not(first_done, request(TWO, "s2"), seconds=600) is None
+
+
+def test_a_step_waits_for_those_before_it() -> None:
+    too_early = "step `s1`, which comes before it, has not succeeded"
+    assert why_not(authorised(), request(TWO, "s2")) == too_early
+    assert why_not(authorised().events(request(TWO), started()), request(TWO, "s2")) == too_early
+
+
+def test_a_step_past_a_gate_needs_the_stage_to_be_verified() -> None:
+    staged = plan(step(1).model_copy(update={"gate": gate()}), step(2))
+    done = given(Gate(), [signers()], Tick(at_us=START_US), staged, signed(staged)).events(request(staged), ok())
+    unseen = "the stage of step `s1` is not verified"
+    assert why_not(done, request(staged, "s2")) == unseen
+    done.events(OutcomeRejected(outcome=outcome("stage", "s1")), OutcomeVerified(outcome=outcome("remedy")))
+    assert why_not(done, request(staged, "s2")) == unseen
+    done.events(OutcomeVerified(outcome=outcome("stage", "s1")))
+    assert why_not(done, request(staged, "s2")) is None
 
 
 def test_nothing_is_let_through_without_a_decision_that_the_policy_signed() -> None:
