@@ -127,7 +127,7 @@ class _Bet:
             return
         self.count += 1
         self.squares += difference * difference
-        if difference == 0 or not math.isfinite(self.squares):
+        if difference == 0 or not 0 < self.squares < math.inf:  # a square may underflow: then nothing is bet
             return
         stake = self._stake(abs(difference) / math.sqrt(self.squares / self.count))
         self.wealth *= 1 + stake if difference > 0 else 1 - stake

@@ -55,3 +55,8 @@ def test_what_makes_no_test_is_refused(wrong: dict[str, float]) -> None:
     (name,) = wrong
     with pytest.raises(ValueError, match=f"{name} is"):
         SequentialTest(**wrong)
+
+
+def test_differences_too_small_to_square_are_no_evidence() -> None:
+    result = SequentialTest().decide([(0.0, 2.4e-285)] * 50)
+    assert (result.decision, result.pairs) == (Decision.UNDECIDED, 50)
