@@ -27,7 +27,8 @@ from sagas import ADA, POLICY, signers
 from autopilot.agents.executor.states import execution_of
 from autopilot.infra.effector.port import CrashClass
 from autopilot.infra.effector.rig import Case
-from autopilot.infra.platform.topics import recreate_topics
+from autopilot.infra.platform.kafka import EmbeddedKafka
+from autopilot.infra.platform.topics import create_topics
 from autopilot.schemas.configuration import Domain, Fleet, document
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
@@ -253,10 +254,19 @@ class Aftermath:
 
 
 @pytest.fixture(scope="module")
-def aftermath(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedKafka]:
+    """A broker of its own: on the one for all tests the effector of the crash points may still be alive."""
+    broker = EmbeddedKafka(tmp_path_factory.mktemp("real-kafka"))
+    broker.start(print)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture(scope="module")
+def aftermath(broker: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     """The log and the targets after all actions."""
-    config = {"bootstrap.servers": kafka}
-    recreate_topics(config, PARTITIONS)
+    config = {"bootstrap.servers": broker.bootstrap}
+    create_topics(config, PARTITIONS)
     _configure(config)
     folder = tmp_path_factory.mktemp("real")
     seed = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
