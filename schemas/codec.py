@@ -17,6 +17,7 @@ from autopilot.schemas.decision_writer import Write, record_writer
 from autopilot.schemas.envelope import Envelope, Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError
 from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.events.planner import PlanProposed
 from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
 from autopilot.schemas.registry import SchemaRegistry
 
@@ -44,8 +45,8 @@ def identified(value: bytes, event_id: str) -> bytes:
     return b"".join((value[:HEADER_BYTES], bytes([2 * len(text)]), text, value[HEADER_BYTES + 1 :]))
 
 
-DECIDING = (PlanAuthorized, PlanDenied, ApprovalRequested)
-"""Event types that bear a decision with all its facts: they have a writer of their own."""
+DECIDING = (PlanProposed, PlanAuthorized, PlanDenied, ApprovalRequested)
+"""Event types that bear a decision with all that it rests on: they have a writer of their own."""
 
 
 def _without_logical_types(node: Any) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from autopilot.agents.planner.confidence import Tally
 from autopilot.agents.planner.incident import Incident, Signal
-from autopilot.agents.planner.variables import Target, target_key, values_of
+from autopilot.agents.planner.variables import Target, about_signal, about_target, target_key
 from autopilot.policies.expression import Value
 from autopilot.schemas.configuration import Remedy, Service
 
@@ -47,14 +47,20 @@ class Case:
     """What is known of each catalogue's variables, by the identity of the catalogue: filled as it is asked for."""
     _found: dict[tuple[str, str], Target | str] = field(default_factory=dict)
     _values: dict[tuple[str, str], Values] = field(default_factory=dict)
+    _about: dict[str, Values] = field(default_factory=dict)
 
     def target(self, driver: str, role: str) -> Target:
         """The first target of the driver and the role whose state is known. Raises `DoesNotApplyError`."""
-        found = self._found.get((driver, role))
-        if found is None:
-            found = self._found[driver, role] = self._sought(driver, role)
+        found = self.found((driver, role))
         if isinstance(found, str):
             raise DoesNotApplyError(found)
+        return found
+
+    def found(self, place: tuple[str, str]) -> Target | str:
+        """The first target of the driver and the role whose state is known, or why there is none."""
+        found = self._found.get(place)
+        if found is None:
+            found = self._found[place] = self._sought(*place)
         return found
 
     def _sought(self, driver: str, role: str) -> Target | str:
@@ -72,24 +78,27 @@ class Case:
 
     def state(self, driver: str, role: str) -> Mapping[str, str]:
         """The state of that target; empty when there is none or it is not known."""
-        try:
-            return self.target(driver, role).state if driver else {}
-        except DoesNotApplyError:
-            return {}
+        found = self.found((driver, role)) if driver else ""
+        return {} if isinstance(found, str) else found.state
 
     def is_at(self, target: Target, driver: str, role: str) -> bool:
         """Whether that is the target of the driver and the role."""
-        try:
-            return self.target(driver, role).key == target.key
-        except DoesNotApplyError:
-            return False
+        found = self.found((driver, role))
+        return not isinstance(found, str) and found.key == target.key
 
     def values(self, signal: Signal, target: Target | None) -> Values:
         """The planner's variables for one signal and one target."""
         key = (signal.signal_id, target.key if target else "")
         known = self._values.get(key)
         if known is None:
-            known = self._values[key] = values_of(self.incident, signal, self.service, target, self.now_us)
+            known = self._values[key] = {**self._signal(signal), **about_target(target, self.now_us)}
+        return known
+
+    def _signal(self, signal: Signal) -> Values:
+        known = self._about.get(signal.signal_id)
+        if known is None:
+            about = about_signal(self.incident, signal, self.service, self.now_us)
+            known = self._about[signal.signal_id] = about
         return known
 
     def context(self, signal: Signal) -> str:
@@ -112,12 +121,14 @@ def answered(remedy: Remedy, signals: Sequence[Signal]) -> Signal:
     raise DoesNotApplyError(f"it answers {kinds} of {slis}, and no such signal is raised")
 
 
-def check_history(remedy: Remedy, case: Case, context: str) -> None:
-    """Refuses what was tried in this incident, is cooling down, or did not last. Raises `DoesNotApplyError`."""
-    key = attempt_key(remedy.name, case.service.name)
+def check_history(remedy: Remedy, case: Case, context: str, key: str, in_context: str) -> None:
+    """Refuses what was tried in this incident, is cooling down, or did not last. Raises `DoesNotApplyError`.
+
+    `key` and `in_context` are the keys of the remedy's use on the service and in the context.
+    """
     if key in case.incident.tried:
         raise DoesNotApplyError(f"tried in this incident: {case.incident.tried[key]}")
-    ended_at_us = case.ended_at_us.get(attempt_key(remedy.name, context))
+    ended_at_us = case.ended_at_us.get(in_context)
     if ended_at_us is not None and case.incident.opened_at_us < ended_at_us + remedy.recurrence_us:
         after_s = max(0, case.incident.opened_at_us - ended_at_us) // 1_000_000
         raise DoesNotApplyError(f"it did not last: what it ended on `{context}` came back after {after_s} s")

@@ -21,6 +21,7 @@ from autopilot.schemas.configuration import (
     RemedyVariable,
     canonical,
 )
+from autopilot.schemas.events.planner import RiskClass
 from autopilot.schemas.identity import digest_of
 
 MOST_KEPT = 4_096
@@ -55,9 +56,12 @@ class Means:
         return tuple(Constraint(self.environment.compile(one.holds, bool), one.message) for one in written)
 
     @cached_property
-    def places(self) -> frozenset[Place]:
-        """Where its variables are read."""
-        return frozenset(map(place_of, self.variables.values()))
+    def variables_at(self) -> tuple[tuple[Place, tuple[tuple[str, RemedyVariable], ...]], ...]:
+        """Where its variables are read, and which of them at each place."""
+        at: dict[Place, list[tuple[str, RemedyVariable]]] = {}
+        for name, one in self.variables.items():
+            at.setdefault(place_of(one), []).append((name, one))
+        return tuple((place, tuple(variables)) for place, variables in at.items())
 
     def declared(self, names: Iterable[str]) -> frozenset[str]:
         """Those of the names that are declared variables."""
@@ -156,6 +160,18 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a search came to, and what its plan is ranked by."""
+
+    answer: Answer
+    operators: tuple[Compiled, ...]
+    """Those that the plan uses, in order; none when there is no plan."""
+    risk_class: RiskClass
+    cost: int
+    reversible: bool
+
+
+@dataclass(frozen=True)
 class Entry:
     """A remedy in force. `answers` keeps what searches for it came to."""
 
@@ -163,7 +179,7 @@ class Entry:
     digest: str
     means: Means
     frames: dict[tuple[str, ...], Frame] = field(default_factory=dict, compare=False, repr=False)
-    answers: dict[tuple[object, ...], Answer] = field(default_factory=dict, compare=False, repr=False)
+    answers: dict[tuple[object, ...], "Found"] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def precondition(self) -> Expression:
@@ -240,7 +256,7 @@ class Entry:
         looks_at = tuple(sorted(mentioned - needed))
         return Frame(constraints, tuple(sorted(needed)), tuple(sorted(state)), looks_at)
 
-    def answer(self, key: tuple[object, ...], found: Callable[[], Answer]) -> Answer:
+    def answer(self, key: tuple[object, ...], found: Callable[[], "Found"]) -> "Found":
         """What a search came to that was done before under `key`, or that `found` now does."""
         kept = self.answers.get(key)
         if kept is None:

@@ -9,10 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
-from autopilot.agents.planner.catalogue import Compiled, Entry, Frame
+from autopilot.agents.planner.catalogue import Compiled, Entry, Found, Frame
 from autopilot.agents.planner.incident import Signal
 from autopilot.agents.planner.search import Answer, Operation, Problem, Taken, search
-from autopilot.agents.planner.steps import Composed, Outline, Sketch, check_known, instances_of, known_values, sketch
+from autopilot.agents.planner.steps import (
+    Composed,
+    Outline,
+    Sketch,
+    check_known,
+    instances_of,
+    known_values,
+    sketch,
+    why_unknown,
+)
 from autopilot.agents.planner.variables import Target
 from autopilot.policies.expression import Value
 from autopilot.schemas.events.planner import RiskClass
@@ -27,12 +36,21 @@ class _Usable:
 
     compiled: Compiled
     target: Target
-    fixed: Values
+    case: Case
+    signal: Signal
+
+    @property
+    def fixed(self) -> Values:
+        """The variables that no operator changes, as it sees them."""
+        return self.case.values(self.signal, self.target)
 
     @property
     def seen(self) -> tuple[Value, ...]:
         """What it sees of the variables that no operator changes."""
-        return tuple([self.fixed[name] for name in self.compiled.looks_at])
+        if not self.compiled.looks_at:
+            return ()
+        fixed = self.fixed
+        return tuple([fixed[name] for name in self.compiled.looks_at])
 
 
 @dataclass
@@ -50,11 +68,11 @@ class _Setting:
 def composed(entry: Entry, case: Case, signal: Signal) -> Composed:
     """The cheapest plan that reaches the remedy's goal. Raises `DoesNotApplyError` and `ExpressionError`."""
     setting = _setting(entry, case, signal)
-    answer = entry.answer(_key(setting), lambda: search(_problem(entry, setting)))
-    if not answer.taken:
+    found = entry.answer(_key(setting), lambda: _found(entry, setting, search(_problem(entry, setting))))
+    if not found.operators:
         unusable = "".join(f"; {why}" for why in setting.unusable)
-        raise DoesNotApplyError(f"{answer.why_not}{unusable}")
-    return _composed(entry, case, setting, answer)
+        raise DoesNotApplyError(f"{found.answer.why_not}{unusable}")
+    return _composed(entry, case, setting, found)
 
 
 def worst(classes: Iterable[RiskClass]) -> RiskClass:
@@ -66,7 +84,7 @@ def _setting(entry: Entry, case: Case, signal: Signal) -> _Setting:
     known = known_values(entry.means, case)
     fixed = case.values(signal, None)
     check_known([name for name in entry.guarded_by if name not in known], entry.means.variables)
-    if not entry.precondition.evaluate({**known, **fixed}):
+    if not entry.precondition.evaluate({**known, **fixed} if entry.precondition.names else known):
         raise DoesNotApplyError(f"its precondition `{entry.remedy.precondition}` does not hold")
     usable, unusable = _usable(entry, case, signal, known)
     frame = entry.frame(tuple([one.compiled for one in usable]))
@@ -78,13 +96,14 @@ def _usable(entry: Entry, case: Case, signal: Signal, known: Values) -> tuple[li
     usable: list[_Usable] = []
     unusable: list[str] = []
     for one in entry.operators:
-        try:
-            target = case.target(*one.place)
-            check_known([name for name in one.reads_in_order if name not in known], entry.means.variables)
-        except DoesNotApplyError as why:
-            unusable.append(f"`{one.operator.name}` cannot be used: {why}")
+        target = case.found(one.place)
+        unknown = [name for name in one.reads_in_order if name not in known]
+        if isinstance(target, str):
+            unusable.append(f"`{one.operator.name}` cannot be used: {target}")
+        elif unknown:
+            unusable.append(f"`{one.operator.name}` cannot be used: {why_unknown(unknown[0], entry.means.variables)}")
         else:
-            usable.append(_Usable(one, target, case.values(signal, target)))
+            usable.append(_Usable(one, target, case, signal))
     return usable, unusable
 
 
@@ -111,22 +130,33 @@ def _problem(entry: Entry, setting: _Setting) -> Problem:
     return Problem(setting.start, entry.goal, operations, constraints, setting.fixed, most)
 
 
-def _composed(entry: Entry, case: Case, setting: _Setting, answer: Answer) -> Composed:
-    usable = {one.compiled.operator.name: one for one in setting.usable}
-    path = [(usable[taken.name], taken) for taken in answer.taken]
-    operators = [one.compiled.operator for one, _ in path]
-    return Composed(
-        risk_class=worst([entry.remedy.risk_class, *(operator.risk_class for operator in operators)]),
-        cost=sum(operator.cost for operator in operators),
-        reversible=all(_reversible(entry, one.compiled) for one, _ in path),
-        capacity=max(case.service.instances, path[0][0].target.number("running")),
-        variables=entry.means.variables,
-        case=case,
-        calculate=lambda: _outline(entry, setting, path),
+def _found(entry: Entry, setting: _Setting, answer: Answer) -> Found:
+    usable = {one.compiled.operator.name: one.compiled for one in setting.usable}
+    path = tuple(usable[taken.name] for taken in answer.taken)
+    return Found(
+        answer=answer,
+        operators=path,
+        risk_class=worst([entry.remedy.risk_class, *(one.operator.risk_class for one in path)]),
+        cost=sum(one.operator.cost for one in path),
+        reversible=all(_reversible(entry, one) for one in path),
     )
 
 
-def _outline(entry: Entry, setting: _Setting, path: Sequence[tuple[_Usable, Taken]]) -> Outline:
+def _composed(entry: Entry, case: Case, setting: _Setting, found: Found) -> Composed:
+    return Composed(
+        risk_class=found.risk_class,
+        cost=found.cost,
+        reversible=found.reversible,
+        capacity=max(case.service.instances, case.target(*found.operators[0].place).number("running")),
+        variables=entry.means.variables,
+        case=case,
+        calculate=lambda: _outline(entry, setting, found.answer),
+    )
+
+
+def _outline(entry: Entry, setting: _Setting, answer: Answer) -> Outline:
+    usable = {one.compiled.operator.name: one for one in setting.usable}
+    path = [(usable[taken.name], taken) for taken in answer.taken]
     blasts = [instances_of(one.compiled.blast_radius, {**one.fixed, **taken.before}) for one, taken in path]
     return Outline(_sketches(entry, setting, path), max(blasts))
 

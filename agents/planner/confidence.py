@@ -30,11 +30,15 @@ class Posterior:
     bound_bp: int
 
 
-@lru_cache(maxsize=4_096)
 def posterior(prior_successes_milli: int, prior_failures_milli: int, tally: Tally) -> Posterior:
     """The posterior of a prior (in thousandths, both positive) and a tally."""
-    successes = prior_successes_milli / 1000 + tally.verified
-    failures = prior_failures_milli / 1000 + tally.rejected
+    return _posterior(prior_successes_milli, prior_failures_milli, tally.verified, tally.rejected)
+
+
+@lru_cache(maxsize=4_096)
+def _posterior(prior_successes_milli: int, prior_failures_milli: int, verified: int, rejected: int) -> Posterior:
+    successes = prior_successes_milli / 1000 + verified
+    failures = prior_failures_milli / 1000 + rejected
     total = successes + failures
     mean = successes / total
     deviation = math.sqrt(mean * (failures / total) / (total + 1))

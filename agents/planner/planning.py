@@ -7,7 +7,7 @@ from autopilot.agents.planner.flapping import Rhythm, condition_of
 from autopilot.agents.planner.grouping import suspect_of
 from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, OpenPlan, Phase, Trigger, urgency
 from autopilot.agents.planner.look_at import for_no_remedy
-from autopilot.agents.planner.remedies import Candidate, Choice, choose, why_not_chosen
+from autopilot.agents.planner.remedies import Candidate, Choice, alternative, choose, why_not_chosen
 from autopilot.agents.planner.state import Turn
 from autopilot.schemas.configuration import Autonomy, Service, canonical
 from autopilot.schemas.events.planner import (
@@ -177,10 +177,7 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
     best, *others = choice.ranked
     attempt = incident.plans + 1
     verification = _verification(turn, incident, suspect, best)
-    lesser = [
-        Alternative(remedy=o.remedy.name, confidence_bp=o.posterior.bound_bp, why_not=why_not_chosen(best, o))
-        for o in others
-    ]
+    lesser = [alternative(o.remedy.name, o.posterior.bound_bp, why_not_chosen(best, o)) for o in others]
     remedy = best.remedy
     payload = PlanProposed(
         plan_id=derived_id("plan", incident.incident_id, str(attempt)),

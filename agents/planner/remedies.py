@@ -9,7 +9,7 @@ apply and says why; it never raises.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from autopilot.agents.planner.benefit import expected_benefit
 from autopilot.agents.planner.case import Case, DoesNotApplyError, answered, attempt_key, check_history
@@ -22,6 +22,8 @@ from autopilot.policies.expression import ExpressionError
 from autopilot.schemas.configuration import Autonomy, Remedy
 from autopilot.schemas.events.planner import Alternative, RiskClass, Step
 from autopilot.schemas.identity import digest_of
+
+_NO_OUTCOMES = Tally()
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Candidate:
     benefit: int
     """What it is expected to be worth, in points."""
 
-    @cached_property
+    @property
     def rank(self) -> tuple[int, int, int, str]:
         """Sorts the best first."""
         return -self.benefit, RISKS.index(self.risk_class), self.composed.cost, self.remedy.name
@@ -62,7 +64,7 @@ class Candidate:
         """Digest of the steps with all that was calculated for them."""
         return digest_of("\n".join(step.model_dump_json() for step in self.steps))
 
-    @property
+    @cached_property
     def targets(self) -> tuple[str, ...]:
         """The keys of the targets that its steps touch."""
         touched = (f"{step.action.driver}/{step.action.target}" for step in self.steps)
@@ -100,9 +102,13 @@ def choose(case: Case, remedies: Sequence[Entry]) -> Choice:
 
 def _rejected(remedy: Remedy, why: Exception) -> Alternative:
     error = isinstance(why, ExpressionError)
-    return Alternative(
-        remedy=remedy.name, confidence_bp=0, why_not=f"error: {' '.join(str(why).split())}" if error else str(why)
-    )
+    return alternative(remedy.name, 0, f"error: {' '.join(str(why).split())}" if error else str(why))
+
+
+@lru_cache(maxsize=4_096)
+def alternative(remedy: str, confidence_bp: int, why_not: str) -> Alternative:
+    """What is said of a remedy that is not chosen. The same is said of most services, so it is made once."""
+    return Alternative(remedy=remedy, confidence_bp=confidence_bp, why_not=why_not)
 
 
 def why_not_chosen(best: Candidate, other: Candidate) -> str:
@@ -129,11 +135,13 @@ def _lesser(best: Candidate, other: Candidate) -> str:
 def _candidate(entry: Entry, case: Case) -> Candidate:
     remedy = entry.remedy
     signal = answered(remedy, case.signals)
-    _check_autonomy(entry, case)
+    on_service = attempt_key(remedy.name, case.service.name)
+    _check_autonomy(entry, case, on_service)
     context = case.context(signal)
-    check_history(remedy, case, context)
+    in_context = attempt_key(remedy.name, context)
+    check_history(remedy, case, context, on_service, in_context)
     made = composed(entry, case, signal) if remedy.goal else fixed(entry, case, signal)
-    tally = case.tallies.get(attempt_key(remedy.name, context), Tally())
+    tally = case.tallies.get(in_context, _NO_OUTCOMES)
     return _judged(entry, signal, context, made, tally)
 
 
@@ -151,9 +159,9 @@ def _judged(entry: Entry, signal: Signal, context: str, made: Composed, tally: T
     )
 
 
-def _check_autonomy(entry: Entry, case: Case) -> None:
+def _check_autonomy(entry: Entry, case: Case, on_service: str) -> None:
     """Refuses what the policy is known to deny whatever its bundles say. Raises `DoesNotApplyError`."""
-    level = case.autonomies.get(attempt_key(entry.remedy.name, case.service.name))
+    level = case.autonomies.get(on_service)
     now = level.autonomy if level is not None and level.remedy_digest == entry.digest else entry.remedy.autonomy
     if now == Autonomy.OBSERVE:
         raise DoesNotApplyError(f"it is only observed on `{case.service.name}`: its autonomy is `observe`")

@@ -74,7 +74,8 @@ def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
     targets = {place: case.target(*place) for place in entry.places}
     declared = _declared(entry, case)
     first = targets[entry.places[0]]
-    if not entry.precondition.evaluate({**declared, **case.values(signal, first)}):
+    values = case.values(signal, first)
+    if not entry.precondition.evaluate({**declared, **values} if declared else values):
         raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
     return Composed(
         risk_class=remedy.risk_class,
@@ -97,19 +98,29 @@ def known_values(means: Means, case: Case) -> Values:
     """The catalogue's variables that have a value for the case's service."""
     known = case.declared.get(id(means))
     if known is None:
-        states = {place: case.state(*place) for place in means.places}
-        read = ((name, value_of(one, states[place_of(one)])) for name, one in means.variables.items())
-        known = case.declared[id(means)] = {name: value for name, value in read if value is not None}
+        known = {}
+        for place, variables in means.variables_at:
+            state = case.state(*place)
+            for name, one in variables:
+                value = value_of(one, state)
+                if value is not None:
+                    known[name] = value
+        case.declared[id(means)] = known
     return known
 
 
 def check_known(missing: Sequence[str], variables: Mapping[str, RemedyVariable]) -> None:
     """Refuses when a variable has no value. Raises `DoesNotApplyError`."""
-    for name in missing:
-        variable = variables[name]
-        role = f" with role `{variable.role}`" if variable.role else ""
-        where = f"target of driver `{variable.driver}`{role}"
-        raise DoesNotApplyError(f"`{name}` is not known: no {where} states `{variable.key}` as {variable.type}")
+    if missing:
+        raise DoesNotApplyError(why_unknown(missing[0], variables))
+
+
+def why_unknown(name: str, variables: Mapping[str, RemedyVariable]) -> str:
+    """What is missing for a variable to have a value."""
+    variable = variables[name]
+    role = f" with role `{variable.role}`" if variable.role else ""
+    where = f"target of driver `{variable.driver}`{role}"
+    return f"`{name}` is not known: no {where} states `{variable.key}` as {variable.type}"
 
 
 def sketch(instruction: Instruction, target: Target, values: Values, names: Collection[str]) -> Sketch:

@@ -128,11 +128,9 @@ def target_key(driver: str, target: str) -> str:
     return f"{driver}/{target}"
 
 
-def values_of(
-    incident: Incident, signal: Signal, service: Service, target: Target | None, now_us: int
-) -> dict[str, Value]:
-    """The value of every variable for one signal of an incident and one target."""
-    about_signal: dict[str, Value] = {
+def about_signal(incident: Incident, signal: Signal, service: Service, now_us: int) -> dict[str, Value]:
+    """The value of every variable that concerns no target, for one signal of an incident."""
+    return {
         "service": service.name,
         "domain": service.domain,
         "environment": service.environment,
@@ -149,10 +147,14 @@ def values_of(
         "affected_services": len({one.service for one in incident.signals}),
         "failed_attempts": len(incident.tried),
     }
-    return {**about_signal, **(_about_target(target, now_us) if target else _NO_TARGET)}
 
 
-def _about_target(target: Target, now_us: int) -> dict[str, Value]:
+def about_target(target: Target | None, now_us: int) -> Mapping[str, Value]:
+    """The value of every variable that concerns a target."""
+    return _of_target(target, now_us) if target else _NO_TARGET
+
+
+def _of_target(target: Target, now_us: int) -> dict[str, Value]:
     return {
         "has_target": True,
         "target": target.target,
@@ -170,4 +172,4 @@ def _age_ms(since_us: int, now_us: int) -> int:
     return UNKNOWN if since_us == UNKNOWN else max(0, now_us - since_us) // 1000
 
 
-_NO_TARGET = {**_about_target(Target("", "", "", {}, UNKNOWN), UNKNOWN), "has_target": False}
+_NO_TARGET = {**_of_target(Target("", "", "", {}, UNKNOWN), UNKNOWN), "has_target": False}
