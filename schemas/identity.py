@@ -2,21 +2,32 @@
 
 import hashlib
 import uuid
+from functools import lru_cache
 
 from autopilot.schemas.envelope import Position
 
 NAMESPACE = uuid.UUID("6f1d5c1e-54b5-5f0a-9a3e-5a0f1b0c7a11")
+_NAMESPACE = NAMESPACE.bytes
 LIVE_RUN = "live"
 
 
 def event_id(run: str, producer: str, cause: Position, ordinal: int) -> str:
     """Identity of the `ordinal`-th output that `producer` makes of the record at `cause` (RFC 4122 UUIDv5)."""
-    return str(uuid.uuid5(NAMESPACE, f"{run}/{producer}/{cause}/{ordinal}"))
+    return _uuid5(f"{run}/{producer}/{cause}/{ordinal}")
 
 
 def content_id(event_type: str, content: bytes) -> str:
     """Identity of an event from outside: the same content has the same identity."""
-    return str(uuid.uuid5(NAMESPACE, f"{event_type}:{hashlib.sha256(content).hexdigest()}"))
+    return _uuid5(f"{event_type}:{hashlib.sha256(content).hexdigest()}")
+
+
+def _uuid5(name: str) -> str:
+    """The text of `uuid.uuid5(NAMESPACE, name)`, without the object: one is made for every event."""
+    digest = bytearray(hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def derived_id(prefix: str, *parts: str) -> str:
@@ -30,11 +41,13 @@ def digest_of(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+@lru_cache(maxsize=256)
 def trace_id(run: str, correlation_id: str) -> str:
     """W3C trace id (32 hex digits): one incident is one trace."""
     return hashlib.sha256(f"trace/{run}/{correlation_id}".encode()).hexdigest()[:32]
 
 
+@lru_cache(maxsize=256)
 def span_id(handler: str, handled_event_id: str) -> str:
     """W3C span id (16 hex digits) of the span in which `handler` handled an event, and made others of it."""
     return hashlib.sha256(f"span/{handler}/{handled_event_id}".encode()).hexdigest()[:16]

@@ -47,9 +47,8 @@ class Mint:
             service=draft.service,
             producer=self.producer,
         )
-        partition = self.partition_for(draft, placements)
-        if cause.position.topic == Topic.LOG == draft.payload.topic:
-            partition = at.partition
+        stays = at.topic == Topic.LOG == draft.payload.topic
+        partition = at.partition if stays else self.partition_for(draft, placements)
         return self.record(Event(envelope, draft.payload), partition)
 
     def from_outside(self, draft: Draft, at_us: int, placements: Mapping[str, int]) -> Outgoing:

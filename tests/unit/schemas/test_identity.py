@@ -4,7 +4,7 @@ import re
 import uuid
 
 from autopilot.schemas.envelope import Position
-from autopilot.schemas.identity import content_id, derived_id, digest_of, event_id, span_id, trace_id
+from autopilot.schemas.identity import NAMESPACE, content_id, derived_id, digest_of, event_id, span_id, trace_id
 
 AT = Position("autopilot.log", 1, 42)
 
@@ -13,6 +13,12 @@ def test_an_event_id_is_a_uuid_of_version_5_that_never_changes() -> None:
     identity = event_id("live", "planner", AT, 0)
     assert uuid.UUID(identity).version == 5
     assert identity == "536d454b-7011-5d2d-a8ae-59a25368dab1"
+
+
+def test_an_event_id_is_the_uuid_of_its_text_in_the_projects_namespace() -> None:
+    for ordinal in range(100):
+        expected = uuid.uuid5(NAMESPACE, f"live/planner/autopilot.log[1]@42/{ordinal}")
+        assert event_id("live", "planner", AT, ordinal) == str(expected)
 
 
 def test_run_producer_cause_and_ordinal_each_tell_events_apart() -> None:
