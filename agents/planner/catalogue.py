@@ -157,6 +157,10 @@ class Frame:
     """The variables that make up a state, by name."""
     looks_at: tuple[str, ...]
     """The planner's variables that goal and constraints see."""
+    operators: tuple[str, ...]
+    """Names of the operators."""
+    operators_look: bool
+    """Whether one of the operators looks at the planner's variables."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,21 @@ class Entry:
         """The declared variables of its precondition, by name. Raises `ExpressionError`."""
         return tuple(sorted(self.means.declared(self.precondition.names)))
 
+    @cached_property
+    def operator_places(self) -> tuple[Place, ...]:
+        """Where its operators act, each place once. Raises `ExpressionError`."""
+        return tuple(dict.fromkeys(one.place for one in self.operators))
+
+    @cached_property
+    def whole(self) -> Frame:
+        """What takes part when every one of its operators can be used. Raises `ExpressionError`."""
+        return self.frame(self.operators)
+
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        """The declared variables that must be known for that. Raises `ExpressionError`."""
+        return frozenset(self.whole.needed).union(*(one.reads for one in self.operators))
+
     def frame(self, usable: tuple[Compiled, ...]) -> Frame:
         """What takes part when these of its operators can be used. Raises `ExpressionError`."""
         key = tuple([one.operator.name for one in usable])
@@ -254,7 +273,9 @@ class Entry:
         needed = means.declared(mentioned)
         state = needed.union(*(one.reads for one in usable))
         looks_at = tuple(sorted(mentioned - needed))
-        return Frame(constraints, tuple(sorted(needed)), tuple(sorted(state)), looks_at)
+        operators = tuple(one.operator.name for one in usable)
+        look = any(one.looks_at for one in usable)
+        return Frame(constraints, tuple(sorted(needed)), tuple(sorted(state)), looks_at, operators, look)
 
     def answer(self, key: tuple[object, ...], found: Callable[[], "Found"]) -> "Found":
         """What a search came to that was done before under `key`, or that `found` now does."""

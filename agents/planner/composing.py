@@ -57,12 +57,29 @@ class _Usable:
 class _Setting:
     """A search as it is put: what takes part, from where."""
 
-    usable: Sequence[_Usable]
+    operators: Sequence[Compiled]
+    """Those that the service has the target for."""
     unusable: Sequence[str]
     """Why each of the others cannot be used."""
     frame: Frame
-    start: Mapping[str, Value]
-    fixed: Values
+    known: Values
+    case: Case
+    signal: Signal
+
+    @property
+    def usable(self) -> list[_Usable]:
+        """The operators, each with its target."""
+        return [_Usable(one, self.case.target(*one.place), self.case, self.signal) for one in self.operators]
+
+    @property
+    def start(self) -> Mapping[str, Value]:
+        """The state that the search starts from."""
+        return {name: self.known[name] for name in self.frame.state}
+
+    @property
+    def fixed(self) -> Values:
+        """The variables that no operator changes, as goal and constraints see them."""
+        return self.case.values(self.signal, None)
 
 
 def composed(entry: Entry, case: Case, signal: Signal) -> Composed:
@@ -82,18 +99,20 @@ def worst(classes: Iterable[RiskClass]) -> RiskClass:
 
 def _setting(entry: Entry, case: Case, signal: Signal) -> _Setting:
     known = known_values(entry.means, case)
-    fixed = case.values(signal, None)
-    check_known([name for name in entry.guarded_by if name not in known], entry.means.variables)
-    if not entry.precondition.evaluate({**known, **fixed} if entry.precondition.names else known):
+    if entry.precondition.names:
+        check_known([name for name in entry.guarded_by if name not in known], entry.means.variables)
+    if not entry.precondition.evaluate({**known, **case.values(signal, None)} if entry.precondition.names else known):
         raise DoesNotApplyError(f"its precondition `{entry.remedy.precondition}` does not hold")
-    usable, unusable = _usable(entry, case, signal, known)
-    frame = entry.frame(tuple([one.compiled for one in usable]))
+    if entry.wanted <= known.keys() and not any(isinstance(case.found(one), str) for one in entry.operator_places):
+        return _Setting(entry.operators, (), entry.whole, known, case, signal)
+    usable, unusable = _usable(entry, case, known)
+    frame = entry.frame(usable)
     check_known([name for name in frame.needed if name not in known], entry.means.variables)
-    return _Setting(usable, unusable, frame, {name: known[name] for name in frame.state}, fixed)
+    return _Setting(usable, unusable, frame, known, case, signal)
 
 
-def _usable(entry: Entry, case: Case, signal: Signal, known: Values) -> tuple[list[_Usable], list[str]]:
-    usable: list[_Usable] = []
+def _usable(entry: Entry, case: Case, known: Values) -> tuple[tuple[Compiled, ...], list[str]]:
+    usable: list[Compiled] = []
     unusable: list[str] = []
     for one in entry.operators:
         target = case.found(one.place)
@@ -103,18 +122,21 @@ def _usable(entry: Entry, case: Case, signal: Signal, known: Values) -> tuple[li
         elif unknown:
             unusable.append(f"`{one.operator.name}` cannot be used: {why_unknown(unknown[0], entry.means.variables)}")
         else:
-            usable.append(_Usable(one, target, case, signal))
-    return usable, unusable
+            usable.append(one)
+    return tuple(usable), unusable
 
 
 def _key(setting: _Setting) -> tuple[object, ...]:
     """All that the answer depends on, besides the remedy and what it rests on."""
-    operators = tuple([(one.compiled.operator.name, one.seen) for one in setting.usable])
-    seen = tuple([setting.fixed[name] for name in setting.frame.looks_at])
-    return operators, tuple(setting.start.values()), seen
+    frame, known = setting.frame, setting.known
+    fixed = setting.fixed if frame.looks_at else {}
+    operators = tuple([one.seen for one in setting.usable]) if frame.operators_look else ()
+    state = tuple([known[name] for name in frame.state])
+    return frame.operators, operators, state, tuple([fixed[name] for name in frame.looks_at])
 
 
 def _problem(entry: Entry, setting: _Setting) -> Problem:
+    usable = setting.usable
     operations = [
         Operation(
             name=one.compiled.operator.name,
@@ -124,14 +146,14 @@ def _problem(entry: Entry, setting: _Setting) -> Problem:
             gate_effects=one.compiled.gate_effects,
             fixed=one.fixed,
         )
-        for one in setting.usable
+        for one in usable
     ]
     constraints, most = setting.frame.constraints, entry.remedy.max_steps
     return Problem(setting.start, entry.goal, operations, constraints, setting.fixed, most)
 
 
 def _found(entry: Entry, setting: _Setting, answer: Answer) -> Found:
-    usable = {one.compiled.operator.name: one.compiled for one in setting.usable}
+    usable = {one.operator.name: one for one in setting.operators}
     path = tuple(usable[taken.name] for taken in answer.taken)
     return Found(
         answer=answer,
@@ -147,7 +169,6 @@ def _composed(entry: Entry, case: Case, setting: _Setting, found: Found) -> Comp
         risk_class=found.risk_class,
         cost=found.cost,
         reversible=found.reversible,
-        capacity=max(case.service.instances, case.target(*found.operators[0].place).number("running")),
         variables=entry.means.variables,
         case=case,
         calculate=lambda: _outline(entry, setting, found.answer),
@@ -158,7 +179,7 @@ def _outline(entry: Entry, setting: _Setting, answer: Answer) -> Outline:
     usable = {one.compiled.operator.name: one for one in setting.usable}
     path = [(usable[taken.name], taken) for taken in answer.taken]
     blasts = [instances_of(one.compiled.blast_radius, {**one.fixed, **taken.before}) for one, taken in path]
-    return Outline(_sketches(entry, setting, path), max(blasts))
+    return Outline(_sketches(entry, setting, path), max(blasts), path[0][0].target)
 
 
 def _reversible(entry: Entry, compiled: Compiled) -> bool:

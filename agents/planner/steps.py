@@ -34,6 +34,8 @@ class Outline:
 
     sketches: Sequence[Sketch]
     instances: int
+    first: Target
+    """Where the first step acts."""
 
 
 @dataclass
@@ -43,8 +45,6 @@ class Composed:
     risk_class: RiskClass
     cost: int
     reversible: bool
-    capacity: int
-    """Instances of the service: as many as are declared, or as run at the first step's target if these are more."""
     variables: Mapping[str, RemedyVariable]
     case: Case
     calculate: Callable[[], Outline]
@@ -53,6 +53,11 @@ class Composed:
     def outline(self) -> Outline:
         """The plan in outline. Raises `DoesNotApplyError` and `ExpressionError`."""
         return self.calculate()
+
+    @property
+    def capacity(self) -> int:
+        """Instances of the service: as many as are declared, or as run at the first step's target if that is more."""
+        return max(self.case.service.instances, self.outline.first.number("running"))
 
     def fault(self) -> DoesNotApplyError | ExpressionError | None:
         """Why the outline cannot be calculated; None when it can."""
@@ -81,7 +86,6 @@ def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
         risk_class=remedy.risk_class,
         cost=remedy.cost,
         reversible=remedy.reversible,
-        capacity=max(case.service.instances, first.number("running")),
         variables=entry.means.variables,
         case=case,
         calculate=lambda: _outline(entry, case, signal, targets, declared),
@@ -91,7 +95,7 @@ def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
 def _outline(entry: Entry, case: Case, signal: Signal, targets: Mapping[Place, Target], declared: Values) -> Outline:
     values = {place: {**declared, **case.values(signal, target)} for place, target in targets.items()}
     instances = instances_of(entry.blast_radius, values[entry.places[0]])
-    return Outline(_sketches(entry, targets, values), instances)
+    return Outline(_sketches(entry, targets, values), instances, targets[entry.places[0]])
 
 
 def known_values(means: Means, case: Case) -> Values:
