@@ -6,11 +6,13 @@ The confidence is the lower bound of the posterior, so that a remedy that was se
 mean; the severity is that of the signal that it answers.
 """
 
+from collections.abc import Mapping
+
 from autopilot.agents.planner.confidence import WHOLE_BP
 from autopilot.schemas.events.observer import Severity
 from autopilot.schemas.events.planner import RiskClass
 
-WORTH = {Severity.PAGE: 1_000, Severity.TICKET: 400, Severity.INFO: 100}
+WORTH: Mapping[str, int] = {Severity.PAGE: 1_000, Severity.TICKET: 400, Severity.INFO: 100}
 """What ending an incident is worth, by the severity of the signal."""
 COST_WEIGHT = 10
 """Points for each point of a plan's cost."""
@@ -20,5 +22,5 @@ RISK_WEIGHT = {RiskClass.LOW: 0, RiskClass.MEDIUM: 50, RiskClass.HIGH: 150, Risk
 
 def expected_benefit(confidence_bp: int, severity: str, cost: int, risk_class: RiskClass) -> int:
     """The expected benefit in points; negative when cost and risk outweigh it."""
-    worth = confidence_bp * WORTH[Severity(severity)] // WHOLE_BP
+    worth = confidence_bp * WORTH[severity] // WHOLE_BP
     return worth - COST_WEIGHT * cost - RISK_WEIGHT[risk_class]

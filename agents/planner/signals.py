@@ -169,8 +169,11 @@ def _open(turn: Turn, signal: Signal) -> None:
         domain=signal.domain,
         opened_at_us=turn.now_us,
         started_at_us=signal.started_at_us,
+        signals=(signal,),
+        starts={signal.service: max(signal.started_at_us, 0)},
     )
-    incident = turn.keep(_with(turn, fresh, signal))
+    _enter(turn, fresh, signal)
+    incident = turn.keep(fresh)
     opened = IncidentOpened(
         incident_id=incident.incident_id,
         signal_ids=[signal.signal_id],
@@ -195,10 +198,7 @@ def _blind(turn: Turn, incident: Incident) -> None:
 
 def _with(turn: Turn, incident: Incident, signal: Signal) -> Incident:
     """The incident with one more signal, entered into the indexes."""
-    turn.state.of_signal[signal.signal_id] = incident.incident_id
-    ids = turn.state.of_service.setdefault(signal.service, [])
-    if incident.incident_id not in ids:
-        ids.append(incident.incident_id)
+    _enter(turn, incident, signal)
     latest = max(signal.started_at_us, incident.starts.get(signal.service, 0))
     return replace(
         incident,
@@ -206,6 +206,14 @@ def _with(turn: Turn, incident: Incident, signal: Signal) -> Incident:
         starts={**incident.starts, signal.service: latest},
         started_at_us=min(incident.started_at_us, signal.started_at_us),
     )
+
+
+def _enter(turn: Turn, incident: Incident, signal: Signal) -> None:
+    """Enters a signal of the incident into the indexes."""
+    turn.state.of_signal[signal.signal_id] = incident.incident_id
+    ids = turn.state.of_service.setdefault(signal.service, [])
+    if incident.incident_id not in ids:
+        ids.append(incident.incident_id)
 
 
 def _say_linked(turn: Turn, incident: Incident, signal_id: str, change: str, reason: str) -> None:

@@ -76,10 +76,9 @@ class Composed:
 def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
     """The steps that the remedy itself lists. Raises `DoesNotApplyError` and `ExpressionError`."""
     remedy = entry.remedy
-    targets = {place: case.target(*place) for place in entry.places}
-    declared = _declared(entry, case)
-    first = targets[entry.places[0]]
-    values = case.values(signal, first)
+    targets = [case.target(*place) for place in entry.places]
+    declared = _declared(entry, case) if entry.mentioned else {}
+    values = case.values(signal, targets[0])
     if not entry.precondition.evaluate({**declared, **values} if declared else values):
         raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
     return Composed(
@@ -88,7 +87,7 @@ def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
         reversible=remedy.reversible,
         variables=entry.means.variables,
         case=case,
-        calculate=lambda: _outline(entry, case, signal, targets, declared),
+        calculate=lambda: _outline(entry, case, signal, dict(zip(entry.places, targets, strict=True)), declared),
     )
 
 
@@ -148,8 +147,6 @@ def instances_of(blast_radius: Expression, values: Values) -> int:
 
 def _declared(entry: Entry, case: Case) -> Values:
     """The declared variables that the remedy mentions. Raises `DoesNotApplyError` when one is not known."""
-    if not entry.mentioned:
-        return {}
     known = known_values(entry.means, case)
     check_known([name for name in entry.mentioned if name not in known], entry.mentioned)
     return {name: known[name] for name in entry.mentioned}
