@@ -58,14 +58,9 @@ def _without_logical_types(node: Any) -> Any:
 class _Flat:
     """An event as one record: the envelope beside the payload's own fields."""
 
-    __slots__ = ("_payload", "envelope")
-
     def __init__(self, event: Event[Payload]) -> None:
+        self.__dict__.update(event.payload.__dict__)
         self.envelope = event.envelope
-        self._payload = event.payload
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._payload, name)
 
 
 class Codec:

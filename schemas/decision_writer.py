@@ -8,6 +8,7 @@ Avro 1.12, binary encoding: zig-zag variable-length numbers, lengths before text
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ def long(value: int) -> bytes:
     return _long_bytes(value)
 
 
+@lru_cache(maxsize=4_096)
 def _long_bytes(value: int) -> bytes:
     left = (value << 1) ^ (value >> 63)
     out = bytearray()
