@@ -184,15 +184,14 @@ class PartitionJournal:
         if refusal is not None:
             return self._answer(name, attempt, step_failed(request, FailureClass.REFUSED, refusal))
         prepared: Prepared | StepFailed = self._jobs.result(_look(name))
-        if isinstance(prepared, StepFailed):
-            return self._answer(name, attempt, prepared)
+        if self._is_done(request):
+            seen = prepared.observation.state if isinstance(prepared, Prepared) else {}
+            return self._answer(name, attempt, step_succeeded(request, Applied(changed=False, after=seen)))
         if request.idempotency_key in self._state.unknown:
             reason = "an earlier attempt of the step cannot be known, so it is not repeated"
             return self._answer(name, attempt, step_indeterminate(request, reason))
-        never_begun = request.phase == COMPENSATION and step_of(request) not in self._state.begun
-        if never_begun or request.idempotency_key in self._state.succeeded:
-            done = Applied(changed=False, after=prepared.observation.state)
-            return self._answer(name, attempt, step_succeeded(request, done))
+        if isinstance(prepared, StepFailed):
+            return self._answer(name, attempt, prepared)
         moved = self._moved(request, prepared.observation)
         if moved:
             return self._stale(name, attempt, prepared.observation, moved)
@@ -202,6 +201,11 @@ class PartitionJournal:
             before=dict(prepared.observation.state),
         )
         return Begun(name, (self._minted(started, attempt.asked, request, 0),), prepared)
+
+    def _is_done(self, request: StepRequested) -> bool:
+        """Whether nothing is left to be done, whatever a look at the target told, even that it cannot be looked at."""
+        never_begun = request.phase == COMPENSATION and step_of(request) not in self._state.begun
+        return never_begun or request.idempotency_key in self._state.succeeded
 
     def _moved(self, request: StepRequested, observation: Observation) -> str:
         """How the target differs from what the step was planned on; empty when it does not, or we began to move it."""
@@ -240,12 +244,14 @@ class PartitionJournal:
     def _undone(self, request: StepRequested) -> Undone | None:
         """What a revert puts back; None for any other step, and for one of which that is not known."""
         known = self._state.plans.get(request.plan_id)
-        if request.action.verb != REVERT or known is None:
+        steps = known.plan.steps if known is not None and request.action.verb == REVERT else []
+        step = next((step for step in steps if step.step_id == request.step_id), None)
+        if step is None:
             return None
         before = self._state.befores.get(idempotency_key(request.execution_id, request.step_id, FORWARD))
         if before is None and step_of(request) in self._state.begun:
             return None
-        return Undone(known.step(request.step_id).action, before.state if before else {})
+        return Undone(step.action, before.state if before else {})
 
     # -- which attempts ----------------------------------------------------------------------------------------------
 

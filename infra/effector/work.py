@@ -15,6 +15,7 @@ from autopilot.infra.effector.port import (
     KeyedDriver,
     Observation,
     TargetError,
+    TargetTimeoutError,
     TransientError,
 )
 from autopilot.schemas.contract import Payload
@@ -28,7 +29,7 @@ from autopilot.schemas.events.effector import (
     StepSucceeded,
 )
 from autopilot.schemas.events.executor import StepRequested
-from autopilot.schemas.events.planner import Action, PlanProposed
+from autopilot.schemas.events.planner import REVERT, Action, PlanProposed
 from autopilot.schemas.events.policy import PreviewRequested
 
 Drivers = Mapping[str, Driver]
@@ -87,13 +88,18 @@ def driver_for(drivers: Drivers, action: Action, undone: Undone | None = None) -
 
 
 def prepare(drivers: Drivers, request: StepRequested, undone: Undone | None = None) -> Prepared | StepFailed:
-    """Looks at the target before the act. A revert states what is wanted, so it is convergent."""
+    """Looks at the target before the act. A revert states what is wanted, so it is convergent.
+
+    A look that takes too long has changed nothing: it is told as what may work later, and not as a timeout.
+    """
     driver = driver_for(drivers, request.action, undone)
     if isinstance(driver, str):
         return step_failed(request, FailureClass.PERMANENT, driver)
     try:
         crash_class = CrashClass.CONVERGENT if undone else driver.verbs[request.action.verb]
         return Prepared(driver.observe(request.action.target), crash_class, undone)
+    except TargetTimeoutError as error:
+        return step_failed(request, FailureClass.TRANSIENT, str(error))
     except TargetError as error:
         return step_failed(request, error.failure, str(error))
     except Exception as error:
@@ -135,6 +141,8 @@ def take_up(
 
     `refusal` says why it must not be applied again; what already happened is still told as it is.
     """
+    if refusal is not None and request.action.verb == REVERT:
+        return _cut_short(request, refusal)
     driver = driver_for(drivers, request.action, undone)
     if isinstance(driver, str):
         return step_indeterminate(request, driver)
@@ -164,14 +172,17 @@ def _again(drivers: Drivers, request: StepRequested, prepared: Prepared, refusal
     it, whether the first time has left something stopped. Whether anything changed is told by that state, too.
     """
     if refusal is not None:
-        reason = f"it was cut short and is not taken up again: {refusal}"
-        return step_failed(request, FailureClass.TIMEOUT, reason)
+        return _cut_short(request, refusal)
     result = carry_out(drivers, request, prepared)
     if isinstance(result, StepFailed):
         return step_failed(request, FailureClass.TIMEOUT, f"it was cut short, and then: {result.reason}")
     if isinstance(result, StepSucceeded) and result.after != prepared.observation.state:
         return result.model_copy(update={"changed": True})
     return result
+
+
+def _cut_short(request: StepRequested, refusal: str) -> StepFailed:
+    return step_failed(request, FailureClass.TIMEOUT, f"it was cut short and is not taken up again: {refusal}")
 
 
 def _what_is_done(

@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from sagas import ADA, signers
+from sagas import ADA, POLICY, authorization, plan, request, signers
 from scenario import START_US
 
 from autopilot.infra.effector.gate import Gate
@@ -16,8 +16,10 @@ from autopilot.infra.effector.port import Applied, CrashClass, Difference, Keyed
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Position, Recorded
+from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepSucceeded
+from autopilot.schemas.events.executor import RollbackStarted
 from autopilot.schemas.events.people import ConfigurationActivated
-from autopilot.schemas.events.planner import Action
+from autopilot.schemas.events.planner import Action, PlanProposed
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.fold import PartitionFold
@@ -59,12 +61,16 @@ class FakeDriver(KeyedDriver):
     """`before` or `after` the effect of the next act."""
     error: TargetError | None = None
     """What the next act raises instead of having its effect."""
+    unseen: TargetError | None = None
+    """What every look raises."""
     given: list[Mapping[str, str]] = field(default_factory=list)
     """The states before the act that acts were told."""
     blinded: bool = False
     """Whether nobody can tell by looking whether a witnessed act happened."""
 
     def observe(self, target: str) -> Observation:
+        if self.unseen is not None:
+            raise self.unseen
         revision = str(self.effects[target])
         return Observation({"n": self.numbers.get(target, "0"), "revision": revision}, revision)
 
@@ -194,3 +200,37 @@ class Bench:
     def said(self, *kinds: type[Payload]) -> list[Any]:
         """The payloads of what the effector recorded."""
         return [recorded.payload for recorded in self.recorded(*kinds)]
+
+
+# -- a plan of two steps on it ---------------------------------------------------------------------------------------
+
+TWO = plan()
+RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
+
+
+def authorised(of: PlanProposed = TWO) -> Bench:
+    """A bench on which the plan is proposed and authorised."""
+    bench = Bench()
+    bench.say(of)
+    bench.say(authorization(of), key=POLICY)
+    return bench
+
+
+def asked(of: PlanProposed = TWO) -> Bench:
+    """The same, and the first step is asked for."""
+    bench = authorised(of)
+    bench.say(request(of))
+    return bench
+
+
+def only_result(bench: Bench) -> Payload:
+    """The one result that the effector recorded."""
+    (result,) = bench.said(*RESULTS)
+    return result
+
+
+def undo(bench: Bench, of: PlanProposed = TWO) -> None:
+    """The executor turns back and asks for the compensation of the first step."""
+    names = {"execution_id": request(of).execution_id, "plan_id": "plan-1", "incident_id": "inc-1"}
+    bench.say(RollbackStarted(**names, reason="r", step_ids=["s1"]))
+    bench.say(request(of, phase="compensation"))

@@ -1,12 +1,11 @@
 """The effector's order of work, and what becomes of an act when its process dies at each point of it."""
 
 import pytest
-from effector_bench import Bench
-from sagas import ADA, POLICY, SECOND_US, act, authorization, plan, request, step
+from effector_bench import RESULTS, TWO, Bench, asked, authorised, only_result, undo
+from sagas import ADA, POLICY, SECOND_US, act, plan, request, step
 from scenario import START_US
 
 from autopilot.infra.effector.port import DeniedError, TargetTimeoutError, TransientError
-from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.effector import (
     FailureClass,
     PreviewCompleted,
@@ -16,31 +15,8 @@ from autopilot.schemas.events.effector import (
     StepSucceeded,
     TargetObserved,
 )
-from autopilot.schemas.events.executor import ExecutionFailed, RollbackStarted
 from autopilot.schemas.events.people import Halt
-from autopilot.schemas.events.planner import Action, PlanProposed
 from autopilot.schemas.events.policy import AuthorizationRevoked, PreviewRequested
-
-RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
-TWO = plan()
-
-
-def authorised(of: PlanProposed = TWO) -> Bench:
-    bench = Bench()
-    bench.say(of)
-    bench.say(authorization(of), key=POLICY)
-    return bench
-
-
-def asked(of: PlanProposed = TWO) -> Bench:
-    bench = authorised(of)
-    bench.say(request(of))
-    return bench
-
-
-def only_result(bench: Bench) -> Payload:
-    (result,) = bench.said(*RESULTS)
-    return result
 
 
 def test_an_act_is_recorded_before_and_after_with_what_was_seen() -> None:
@@ -258,11 +234,32 @@ def test_a_step_that_was_never_begun_is_not_undone() -> None:
     assert (result.changed, bench.said(StepStarted), bench.driver.effects.total()) == (False, [], 0)
 
 
-def undo(bench: Bench, of: PlanProposed = TWO) -> None:
-    """The executor turns back and asks for the compensation of the first step."""
-    names = {"execution_id": request(of).execution_id, "plan_id": "plan-1", "incident_id": "inc-1"}
-    bench.say(RollbackStarted(**names, reason="r", step_ids=["s1"]))
-    bench.say(request(of, phase="compensation"))
+def test_a_look_that_takes_too_long_has_changed_nothing() -> None:
+    bench = asked()
+    bench.driver.unseen = TargetTimeoutError("slow")
+    bench.run()
+    result = only_result(bench)
+    assert isinstance(result, StepFailed)
+    assert (result.failure, result.reason, bench.said(StepStarted)) == (FailureClass.TRANSIENT, "slow", [])
+
+
+def test_a_step_that_was_never_begun_needs_no_undoing_at_a_target_that_cannot_be_looked_at() -> None:
+    bench = authorised()
+    bench.driver.unseen = TargetTimeoutError("slow")
+    undo(bench)
+    bench.run()
+    result = only_result(bench)
+    assert isinstance(result, StepSucceeded)
+    assert (result.changed, bench.said(StepStarted)) == (False, [])
+
+
+def test_what_succeeded_stays_so_when_the_target_can_no_longer_be_looked_at() -> None:
+    bench = asked()
+    bench.run()
+    bench.driver.unseen = DeniedError("no")
+    bench.say(request(TWO, attempt=2))
+    bench.run()
+    assert [(type(r), r.attempt) for r in bench.said(*RESULTS)] == [(StepSucceeded, 1), (StepSucceeded, 2)]
 
 
 def test_a_compensation_undoes_the_step() -> None:
@@ -271,83 +268,6 @@ def test_a_compensation_undoes_the_step() -> None:
     undo(bench)
     bench.run()
     assert bench.driver.numbers["t1"] == "0"
-
-
-def reverting(verb: str = "set") -> PlanProposed:
-    """A step whose compensation is to put back what was there, whatever that is."""
-    back = Action(driver="fake", verb="revert", target="t1", parameters={"step": "s1"})
-    return plan(step(1, verb=verb).model_copy(update={"compensation": back}))
-
-
-@pytest.mark.parametrize("point", ["", "before_intent", "after_intent", "before", "after", "before_result"])
-@pytest.mark.parametrize("verb", ["set", "bump"])
-def test_a_revert_puts_back_what_the_forward_step_found_wherever_the_process_dies(verb: str, point: str) -> None:
-    bench = authorised(of := reverting(verb))
-    bench.driver.numbers["t1"] = "7"
-    bench.say(request(of))
-    bench.run()
-    undo(bench, of)
-    if point in ("before", "after"):
-        bench.driver.dies = point
-    else:
-        bench.crash = point
-    bench.run()
-    results = bench.said(*RESULTS)
-    assert [(type(r), r.phase, r.changed) for r in results] == [
-        (StepSucceeded, "forward", True),
-        (StepSucceeded, "compensation", True),
-    ]
-    assert (bench.driver.numbers["t1"], bench.driver.effects["t1"]) == ("7", 2)
-    assert [s.crash_class for s in bench.said(StepStarted)][1] == "convergent"
-
-
-def test_a_revert_puts_back_what_was_there_before_the_first_try() -> None:
-    bench = authorised(of := reverting())
-    bench.driver.numbers["t1"] = "7"
-    bench.driver.error = TransientError("busy")
-    bench.say(request(of))
-    bench.run()
-    bench.driver.numbers["t1"] = "0"
-    bench.say(request(of, attempt=2))
-    bench.run()
-    undo(bench, of)
-    bench.run()
-    assert bench.driver.numbers["t1"] == "7"
-
-
-def test_a_revert_of_a_step_that_was_never_begun_does_nothing() -> None:
-    bench = authorised(of := reverting())
-    undo(bench, of)
-    bench.run()
-    result = only_result(bench)
-    assert isinstance(result, StepSucceeded)
-    assert (result.changed, bench.said(StepStarted), bench.driver.effects.total()) == (False, [], 0)
-
-
-def test_a_revert_that_the_driver_does_not_know_fails_for_good() -> None:
-    bench = asked(of := reverting("send"))
-    bench.run()
-    undo(bench, of)
-    bench.run()
-    failed = bench.said(*RESULTS)[-1]
-    assert isinstance(failed, StepFailed)
-    assert (failed.failure, failed.reason) == (FailureClass.PERMANENT, "the driver `fake` cannot revert `send`")
-
-
-def test_a_revert_that_was_cut_short_is_not_taken_up_once_the_rollback_is_over() -> None:
-    bench = asked(of := reverting())
-    bench.run()
-    undo(bench, of)
-    bench.crash = "after_intent"
-    bench.run(turns=1)
-    bench.read()
-    names = {"execution_id": request(of).execution_id, "plan_id": "plan-1", "incident_id": "inc-1"}
-    bench.say(ExecutionFailed(**names, reason="r", needs_person=True))
-    bench.start()
-    bench.run()
-    failed = bench.said(*RESULTS)[-1]
-    assert isinstance(failed, StepFailed)
-    assert (failed.failure, bench.driver.numbers["t1"]) == (FailureClass.TIMEOUT, "1")
 
 
 def test_a_preview_tells_the_differences_and_changes_nothing() -> None:
