@@ -26,7 +26,7 @@ from autopilot.policies.obligations import APPROVAL, NOTIFY
 from autopilot.schemas.configuration import Configuration, Role
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
-from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
+from autopilot.schemas.events.effector import FailureClass, StepFailed, StepIndeterminate, StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import ExecutionFailed
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
@@ -144,6 +144,7 @@ class Executor(FoldingAgent[ExecutorState]):
                 incident_id=decision.incident_id,
                 reason=obstacle,
                 needs_person=False,
+                failure=FailureClass.REFUSED.value,
             )
             return [Draft(failed, recorded.envelope.domain, recorded.envelope.service, decision.incident_id)]
         execution = Execution(

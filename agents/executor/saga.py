@@ -301,11 +301,12 @@ class Saga:
         self._move(StepTrigger.FAILED)
         why = f"step `{step.step_id}` failed ({failure}): {reason}"
         if self.execution.state is ExecutionState.UNDOING:
-            self._give_up(f"the rollback failed: {why}", needs_person=True)
+            tried = None if failure in UNTOUCHED else failure
+            self._give_up(f"the rollback failed: {why}", needs_person=True, failure=tried)
             return
         if failure is FailureClass.TIMEOUT:  # its effect may be there in part
             self._put(touched=(*self.execution.touched, step.step_id), partial=True)
-        self._turn_back(self.execution.reason or why, failure=failure)
+        self._turn_back(self.execution.reason or why, failure=None if self.execution.reason else failure)
 
     def _turn_back(
         self, reason: str, *, needs_person_when_nothing_to_undo: bool = False, failure: FailureClass | None = None
@@ -326,6 +327,7 @@ class Saga:
             held=False,
             due_us=self._now_us,
             reason=reason,
+            failure="" if failure is None or failure in UNTOUCHED else failure.value,
         )
         self._say(RollbackStarted(**self._names(), reason=reason, step_ids=list(undo)))
         self._proceed()
@@ -336,14 +338,14 @@ class Saga:
             self._give_up(f"{self.execution.reason}; nothing undoes {left}", needs_person=True)
             return
         self._end(ExecutionTrigger.ALL_UNDONE)
-        self._say(ExecutionRolledBack(**self._names(), reason=self.execution.reason))
+        self._say(ExecutionRolledBack(**self._names(), reason=self.execution.reason, failure=self.execution.failure))
 
     def _give_up(self, reason: str, *, needs_person: bool, failure: FailureClass | None = None) -> None:
         names = self._names()
         if self.execution.state is ExecutionState.QUEUED:
             names["execution_id"] = ""  # it never started
         self._end(ExecutionTrigger.GIVE_UP)
-        ended_by = failure.value if failure else ""
+        ended_by = failure.value if failure else self.execution.failure
         self._say(ExecutionFailed(**names, reason=reason, needs_person=needs_person, failure=ended_by))
 
     # -- breakers ----------------------------------------------------------------------------------------------------

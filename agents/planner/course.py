@@ -63,12 +63,22 @@ def failed(turn: Turn, payload: ExecutionFailed) -> None:
         turn.state.used_at_us.pop(attempt_key(incident.plan.remedy, incident.plan.service), None)
         _next(turn, incident, Trigger.EXECUTION_FAILED)  # nothing was touched: it is planned anew on what is there now
         return
+    if not payload.execution_id:
+        _never_begun(turn, incident, refused=payload.failure == FailureClass.REFUSED)
+        return
     incident = _tried(turn, incident, f"its execution failed: {payload.reason}")
     harmless = incident.phase == Phase.ROLLING_BACK and incident.plan is not None and incident.plan.leaves_nothing
     if payload.needs_person and not harmless:
         hand_over(turn, incident, Trigger.EXECUTION_FAILED, f"its target needs a person: {payload.reason}")
     else:
         _next(turn, incident, Trigger.EXECUTION_FAILED)
+
+
+def _never_begun(turn: Turn, incident: Incident, *, refused: bool) -> None:
+    """The remedy was not tried. The obstacle that refused it would do so again at once: it cools down first."""
+    if refused and incident.plan is not None:
+        turn.state.used_at_us[attempt_key(incident.plan.remedy, incident.plan.service)] = turn.now_us
+    _next(turn, incident, Trigger.EXECUTION_FAILED)
 
 
 def rolled_back(turn: Turn, payload: ExecutionRolledBack) -> None:

@@ -2,8 +2,9 @@
 
 Two failures in a row lower it one level; nothing raises it. Three verified outcomes in a row propose a promotion, once,
 with the outcomes as evidence and the command by which a person decides so. A failure is an outcome that was rejected,
-as a whole or at a stage, or an execution that failed or was rolled back; not one that a halt, lost telemetry or a
-changed target has stopped, for that says nothing about the remedy. An inconclusive outcome counts neither way.
+as a whole or at a stage, or an execution that failed or was rolled back because a step was tried and failed; not one
+that a halt, lost telemetry, a changed target, an open breaker or the end of its time has stopped, for that says nothing
+about the remedy. An inconclusive outcome counts neither way, nor does a step of which nobody can know what it did.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,28 +26,18 @@ from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 
 POLICY: Final = "policy"
 """Who lowers an autonomy, where a person's name stands otherwise."""
-UNTOUCHED: Final = (FailureClass.REFUSED, FailureClass.STALE)
-"""Failures of a step that was not begun."""
+NOT_TRIED: Final = ("", FailureClass.REFUSED, FailureClass.STALE)
+"""What an execution that has ended says when no step was tried and failed."""
 
 
-def _failed(state: PolicyState, recorded: Recorded[ExecutionFailed]) -> list[Output]:
-    return _ended_badly(state, recorded, counts=recorded.payload.failure not in UNTOUCHED)
-
-
-def _rolled_back(state: PolicyState, recorded: Recorded[ExecutionRolledBack]) -> list[Output]:
-    return _ended_badly(state, recorded, counts=True)
-
-
-def _ended_badly(
-    state: PolicyState, recorded: Recorded[ExecutionFailed | ExecutionRolledBack], *, counts: bool
-) -> list[Output]:
+def _ended_badly(state: PolicyState, recorded: Recorded[ExecutionFailed | ExecutionRolledBack]) -> list[Output]:
     ended = recorded.payload
     move(state, ended.plan_id, Trigger.LAPSE)
     if not ended.execution_id:
         return []
     note(state, recorded, Happening.FAILED, ended.plan_id, ended.execution_id)
     holding = state.holdings.get(ended.plan_id)
-    if holding is None or not counts or _stopped(state, holding):
+    if holding is None or ended.failure in NOT_TRIED or _stopped(state, holding):
         return []
     return _count_failure(state, holding, ended.execution_id, ended.execution_id)
 
@@ -135,8 +126,8 @@ def _draft(holding: Holding, payload: Payload) -> Draft:
 
 
 FEEDBACK: Final[Mapping[type[Payload], Callable[[PolicyState, Recorded[Any]], list[Output]]]] = {
-    ExecutionFailed: _failed,
-    ExecutionRolledBack: _rolled_back,
+    ExecutionFailed: _ended_badly,
+    ExecutionRolledBack: _ended_badly,
     OutcomeRejected: _rejected,
     OutcomeVerified: _verified,
 }

@@ -65,7 +65,11 @@ class ExecutionFailed(Payload):
     incident_id: str = described("Its incident.")
     reason: str = described("Why.")
     needs_person: bool = described("Whether the target may be left in a state that a person must look at.")
-    failure: str = optional("Failure class of the step that ended it; empty when no step's failure did.", "")
+    failure: str = optional(
+        "Failure class of the step that ended it, or `refused` when it was not begun at all because of an obstacle;"
+        " empty when neither did.",
+        "",
+    )
 
 
 class ExecutionRolledBack(Payload):
@@ -75,6 +79,9 @@ class ExecutionRolledBack(Payload):
     plan_id: str = described("Its plan.")
     incident_id: str = described("Its incident.")
     reason: str = described("Why it was rolled back.")
+    failure: str = optional(
+        "Failure class of the step that was tried and because of which it was rolled back; empty when none was.", ""
+    )
 
 
 class BreakerOpened(Payload):

@@ -10,6 +10,7 @@ from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionFailed,
+    ExecutionRolledBack,
     ExecutionStarted,
     RollbackStarted,
     StepRequested,
@@ -133,3 +134,4 @@ def test_an_authorisation_that_ends_while_a_step_waits_for_its_minute_turns_back
     scenario.events(signed(of, seconds=20), ok("s1"))
     turned = scenario.after(seconds=21).then(RollbackStarted, StepRequested).only(RollbackStarted)
     assert "time is over" in turned.reason
+    assert scenario.when(ok(phase="compensation")).only(ExecutionRolledBack).failure == ""

@@ -54,9 +54,15 @@ def proposed(*numbers: int, digest: str = DIGEST) -> list[Any]:
     return [plan(f"plan-{number}", remedy_digest=digest) for number in numbers]
 
 
-def rolled_back(number: int) -> ExecutionRolledBack:
+def rolled_back(number: int, failure: str = "") -> ExecutionRolledBack:
     """The execution of plan `number` was undone."""
-    return ExecutionRolledBack(execution_id=f"exe-{number}", plan_id=f"plan-{number}", incident_id="inc", reason="r")
+    names = {"execution_id": f"exe-{number}", "plan_id": f"plan-{number}", "incident_id": "inc"}
+    return ExecutionRolledBack(**names, reason="r", failure=failure)
+
+
+def undone(number: int) -> ExecutionRolledBack:
+    """It was undone because a step had failed."""
+    return rolled_back(number, "timeout")
 
 
 def failed(number: int, failure: str = "permanent", *, execution_id: str | None = None) -> ExecutionFailed:
@@ -105,7 +111,7 @@ def test_two_rejected_outcomes_in_a_row_lower_it_one_level_and_the_next_decision
     assert autonomy_of(scenario, 3, digest) == "act_and_tell"
 
 
-@pytest.mark.parametrize("bad", [failed, rolled_back, lambda n: judged(n, OutcomeRejected, "stage")])
+@pytest.mark.parametrize("bad", [failed, undone, lambda n: judged(n, OutcomeRejected, "stage")])
 def test_a_failed_or_undone_execution_and_a_stage_that_did_not_pass_are_failures(bad: Any) -> None:
     scenario = in_force(bundle(PERMIT)).events(*proposed(1, 2), bad(1))
     assert scenario.when(bad(2)).only(RemedyAutonomyLowered).autonomy == "act_and_tell"
@@ -114,6 +120,7 @@ def test_a_failed_or_undone_execution_and_a_stage_that_did_not_pass_are_failures
 def test_a_rejection_and_the_rollback_that_it_brings_are_one_failure() -> None:
     scenario = in_force(bundle(PERMIT)).events(*proposed(1))
     scenario.when(judged(1, OutcomeRejected), rolled_back(1), judged(1, OutcomeRejected, "rollback")).then_nothing()
+    scenario.when(undone(1)).then_nothing()
 
 
 def test_the_rollback_after_the_failure_that_lowered_it_does_not_count_again() -> None:
@@ -132,6 +139,11 @@ def test_an_inconclusive_outcome_counts_neither_way() -> None:
     scenario.then(RemedyAutonomyLowered)
 
 
+@pytest.mark.parametrize("ended", [lambda number: failed(number, ""), rolled_back])
+def test_what_time_or_an_open_breaker_has_ended_is_no_failure_of_the_remedy(ended: Any) -> None:
+    in_force(bundle(PERMIT)).events(*proposed(1, 2)).when(ended(1), ended(2)).then_nothing()
+
+
 @pytest.mark.parametrize("failure", ["refused", "stale"])
 def test_a_step_that_was_not_begun_says_nothing_about_the_remedy(failure: str) -> None:
     in_force(bundle(PERMIT)).events(*proposed(1, 2)).when(failed(1, failure), failed(2, failure)).then_nothing()
@@ -143,10 +155,10 @@ def test_an_execution_that_never_began_is_no_failure_of_the_remedy() -> None:
 
 
 def test_what_a_halt_or_lost_telemetry_has_stopped_is_no_failure_of_the_remedy() -> None:
-    halted = in_force(bundle(PERMIT)).events(*proposed(1, 2), halt()).when(rolled_back(1), rolled_back(2))
+    halted = in_force(bundle(PERMIT)).events(*proposed(1, 2), halt()).when(undone(1), undone(2))
     halted.then_nothing()
     lost = signal("lost", SignalKind.TELEMETRY_LOST)
-    in_force(bundle(PERMIT)).events(*proposed(1, 2), lost).when(rolled_back(1), rolled_back(2)).then_nothing()
+    in_force(bundle(PERMIT)).events(*proposed(1, 2), lost).when(undone(1), undone(2)).then_nothing()
 
 
 def test_it_goes_down_step_by_step_to_what_is_only_recommended_and_no_further() -> None:
