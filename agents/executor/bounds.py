@@ -2,17 +2,21 @@
 
 from autopilot.schemas.events.effector import FailureClass
 
-RETRYABLE = frozenset({FailureClass.TRANSIENT, FailureClass.TIMEOUT, FailureClass.CONFLICT})
+RETRYABLE = frozenset({FailureClass.TRANSIENT, FailureClass.TIMEOUT})
+"""A conflict is not among them: each try is held against the target as it was before the first one."""
 UNTOUCHED = frozenset({FailureClass.REFUSED, FailureClass.STALE})
 """The target was not even tried: it says nothing about its health."""
 GRACE_US = 10_000_000
-"""How long past its timeout an answer is waited for."""
+"""How long past its timeout an answer is waited for: to a forward step from its request and again from its start."""
 GATE_MARGIN_US = 30_000_000
 """How long past a gate's deadline the verdict on its stage is waited for."""
 FIRST_BACK_OFF_US = 1_000_000
 LONGEST_BACK_OFF_US = 30_000_000
 COMPENSATION_WINDOW_US = 900_000_000
-"""How long a compensation may wait for the effector to begin it: a quarter of an hour."""
+"""How long a compensation may wait for the effector to begin it: a quarter of an hour.
+
+After that the effector refuses it, and the executor gives the rollback up. From its start on its timeout counts.
+"""
 
 
 def back_off_us(failures: int) -> int:

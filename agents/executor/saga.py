@@ -36,7 +36,6 @@ from autopilot.agents.executor.states import (
     StepState,
     StepTrigger,
     action_of,
-    idempotency_key,
 )
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft
@@ -48,7 +47,6 @@ from autopilot.schemas.events.executor import (
     ExecutionStarted,
     RollbackStarted,
     StageReached,
-    StepRequested,
 )
 from autopilot.schemas.events.planner import Action, StageGate, Step
 
@@ -106,7 +104,7 @@ class Saga:
             self._move(StepTrigger.SUCCEEDED)
             self._next(step, settle_us=0)
             return self._said
-        self._put(touched=(*self.execution.touched, step.step_id))
+        self._touch(step)
         if step.gate is not None and not self.execution.reason:
             self._reach_stage(step, step.gate)
         else:
@@ -128,23 +126,29 @@ class Saga:
             self._leave_stage(reason)
         return self._said
 
-    def failed(self, failure: FailureClass, reason: str) -> list[Draft]:
-        """The present attempt failed: it is held, tried again, or the execution turns back."""
+    def failed(self, failure: FailureClass, reason: str, *, unheard: bool = False) -> list[Draft]:
+        """The present attempt failed: it is held, tried again, or the execution turns back.
+
+        `unheard` if nobody even began it: it tells nothing of the target, and a rollback has waited long enough.
+        """
         execution = self.execution
         if not STEP.accepts(execution.step, StepTrigger.FAILED):
             return []
         if failure is FailureClass.REFUSED and execution.held and STEP.accepts(execution.step, StepTrigger.HELD):
-            note_untried(self._state.breakers, self._breaker())
+            self._untried()
             self._move(StepTrigger.HELD, due_us=self._now_us)
             self._proceed()
             return self._said
         failures = execution.failures + 1
         self._put(failures=failures)
-        wanted = execution.state is ExecutionState.UNDOING or not execution.reason
+        undoing = execution.state is ExecutionState.UNDOING
+        if failure is FailureClass.TIMEOUT and not undoing:
+            self._touch(self._step(), partial=True)
+        wanted = not unheard if undoing else not execution.reason
         again = failure in RETRYABLE and failures < self._step().max_attempts and wanted
         if again:
             self._move(StepTrigger.RETRY, due_us=self._now_us + back_off_us(failures))
-        opened = self._count_failure(failure, reason, final=not again)
+        opened = self._count_failure(failure, reason, final=not again) if not unheard else self._untried()
         if not again:
             self._failed_for_good(failure, reason)
         self._said += opened
@@ -205,7 +209,8 @@ class Saga:
         if self._now_us > execution.deadline_us and execution.step is StepState.GATED:
             return self.stage_not_verified(self._step().step_id, "no verdict in time")
         if self._now_us > execution.deadline_us:
-            return self.failed(FailureClass.TIMEOUT, f"no answer to attempt {execution.attempt} in time")
+            reason = f"no answer to attempt {execution.attempt} in time"
+            return self.failed(FailureClass.TIMEOUT, reason, unheard=execution.step is StepState.REQUESTED)
         return []
 
     # -- moving on ---------------------------------------------------------------------------------------------------
@@ -217,14 +222,15 @@ class Saga:
             return
         if execution.state is ExecutionState.UNDOING:
             if self._now_us >= execution.due_us:
-                self._request(self._now_us + COMPENSATION_WINDOW_US)
+                begun_by_us = self._now_us + COMPENSATION_WINDOW_US
+                self._request(begun_by_us, deadline_us=begun_by_us)
             return
         obstacle = execution.reason or self._obstacle()
         if obstacle:
             self._turn_back(obstacle)
         elif self._now_us >= execution.due_us and self._is_free():
             self._state.stepped(self._known.domain, self._now_us)
-            self._request(execution.not_after_us)
+            self._request(execution.not_after_us, deadline_us=self._deadline_us(self._step()))
 
     def _is_free(self) -> bool:
         """Whether the domain lets a forward step begin now: it is not halted, and its rate allows one more."""
@@ -240,26 +246,12 @@ class Saga:
             return f"the breaker `{name}` is open"
         return ""
 
-    def _request(self, not_after_us: int) -> None:
+    def _request(self, not_after_us: int, *, deadline_us: int) -> None:
         execution, step = self.execution, self._step()
         if execution.phase != COMPENSATION:
             note_request(self._state.breakers, self._breaker())
-        self._move(StepTrigger.REQUEST, attempt=execution.attempt + 1, held=False, deadline_us=self._deadline_us(step))
-        self._say(
-            StepRequested(
-                execution_id=execution.execution_id,
-                plan_id=execution.plan_id,
-                incident_id=execution.incident_id,
-                decision_id=execution.decision_id,
-                step_id=step.step_id,
-                phase=execution.phase,
-                attempt=self.execution.attempt,
-                idempotency_key=idempotency_key(execution.execution_id, step.step_id, execution.phase),
-                action=self._action(),
-                timeout_ms=step.timeout_ms,
-                not_after_us=not_after_us,
-            )
-        )
+        self._move(StepTrigger.REQUEST, attempt=execution.attempt + 1, held=False, deadline_us=deadline_us)
+        self._say(self.execution.request(step, self._action(), not_after_us))
 
     def _next(self, done: Step, *, settle_us: int) -> None:
         """Goes on to the step after `done`, or ends the phase."""
@@ -278,14 +270,14 @@ class Saga:
             self._turn_back(self.execution.reason)
         else:
             self._end(ExecutionTrigger.STEPS_DONE)
-            self._say(ExecutionCompleted(**self._names()))
+            self._say(ExecutionCompleted(**self.execution.names))
 
     # -- stages ------------------------------------------------------------------------------------------------------
 
     def _reach_stage(self, step: Step, gate: StageGate) -> None:
         deadline_us = self._now_us + gate.deadline_ms * 1000 + GATE_MARGIN_US
         self._move(StepTrigger.STAGE_REACHED, deadline_us=deadline_us)
-        self._say(StageReached(**self._names(), step_id=step.step_id))
+        self._say(StageReached(**self.execution.names, step_id=step.step_id))
 
     def _leave_stage(self, reason: str) -> None:
         """Turns back from the present stage."""
@@ -301,12 +293,9 @@ class Saga:
         self._move(StepTrigger.FAILED)
         why = f"step `{step.step_id}` failed ({failure}): {reason}"
         if self.execution.state is ExecutionState.UNDOING:
-            tried = None if failure in UNTOUCHED else failure
-            self._give_up(f"the rollback failed: {why}", needs_person=True, failure=tried)
+            self._give_up(f"the rollback failed: {why}", needs_person=True)
             return
-        if failure is FailureClass.TIMEOUT:  # its effect may be there in part
-            self._put(touched=(*self.execution.touched, step.step_id), partial=True)
-        self._turn_back(self.execution.reason or why, failure=None if self.execution.reason else failure)
+        self._turn_back(self.execution.reason or why, failure=failure)
 
     def _turn_back(
         self, reason: str, *, needs_person_when_nothing_to_undo: bool = False, failure: FailureClass | None = None
@@ -327,9 +316,8 @@ class Saga:
             held=False,
             due_us=self._now_us,
             reason=reason,
-            failure="" if failure is None or failure in UNTOUCHED else failure.value,
         )
-        self._say(RollbackStarted(**self._names(), reason=reason, step_ids=list(undo)))
+        self._say(RollbackStarted(**self.execution.names, reason=reason, step_ids=list(undo)))
         self._proceed()
 
     def _all_undone(self) -> None:
@@ -338,14 +326,14 @@ class Saga:
             self._give_up(f"{self.execution.reason}; nothing undoes {left}", needs_person=True)
             return
         self._end(ExecutionTrigger.ALL_UNDONE)
-        self._say(ExecutionRolledBack(**self._names(), reason=self.execution.reason, failure=self.execution.failure))
+        self._say(ExecutionRolledBack(**self.execution.names, reason=self.execution.reason))
 
     def _give_up(self, reason: str, *, needs_person: bool, failure: FailureClass | None = None) -> None:
-        names = self._names()
+        names = self.execution.names
         if self.execution.state is ExecutionState.QUEUED:
             names["execution_id"] = ""  # it never started
         self._end(ExecutionTrigger.GIVE_UP)
-        ended_by = failure.value if failure else self.execution.failure
+        ended_by = failure.value if failure else ""
         self._say(ExecutionFailed(**names, reason=reason, needs_person=needs_person, failure=ended_by))
 
     # -- breakers ----------------------------------------------------------------------------------------------------
@@ -356,10 +344,13 @@ class Saga:
     def _count_failure(self, failure: FailureClass, reason: str, *, final: bool) -> list[Draft]:
         undoing_failed = final and self.execution.phase == COMPENSATION
         if failure in UNTOUCHED and not undoing_failed:
-            note_untried(self._state.breakers, self._breaker())
-            return []
+            return self._untried()
         event = note_failure(self._state.breakers, self._breaker(), self._now_us, reason, trips=undoing_failed)
         return [self._draft(event)] if event else []
+
+    def _untried(self) -> list[Draft]:
+        note_untried(self._state.breakers, self._breaker())
+        return []
 
     # -- small things ------------------------------------------------------------------------------------------------
 
@@ -375,13 +366,10 @@ class Saga:
     def _deadline_us(self, step: Step) -> int:
         return self._now_us + step.timeout_ms * 1000 + GRACE_US
 
-    def _names(self) -> dict[str, str]:
-        execution = self.execution
-        return {
-            "execution_id": execution.execution_id,
-            "plan_id": execution.plan_id,
-            "incident_id": execution.incident_id,
-        }
+    def _touch(self, step: Step, *, partial: bool = False) -> None:
+        """Notes that the step's effect is there, or may be in part: whatever a later try says, it is to be undone."""
+        others = tuple(step_id for step_id in self.execution.touched if step_id != step.step_id)
+        self._put(touched=(*others, step.step_id), partial=partial)
 
     def _move(self, trigger: StepTrigger, **changes: Any) -> None:
         self._put(step=STEP.after(self.execution.step, trigger), **changes)

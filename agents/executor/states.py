@@ -10,6 +10,7 @@ from enum import StrEnum
 from autopilot.agents.authority import Authority
 from autopilot.agents.executor.breaker import Breaker
 from autopilot.agents.lifecycle import Lifecycle
+from autopilot.schemas.events.executor import StepRequested
 from autopilot.schemas.events.planner import Action, PlanProposed, Step
 from autopilot.schemas.identity import derived_id
 
@@ -146,7 +147,7 @@ class Execution:
     touched: tuple[str, ...] = ()
     """Steps whose effect is there, or may be in part, in the order in which they were taken."""
     partial: bool = False
-    """Whether the last touched step timed out, so that its effect may be there in part."""
+    """Whether a try of the last touched step timed out, so that its effect may be there in part."""
     step: StepState = STEP.initial
     attempt: int = 0
     """The last attempt asked for of the present step in the present phase."""
@@ -158,14 +159,31 @@ class Execution:
     deadline_us: int = 0
     reason: str = ""
     """Why it is to stop, or is being undone; empty while it is wanted."""
-    failure: str = ""
-    """Failure class of the step that was tried and because of which it is being undone; empty when none was."""
     ended_us: int = 0
 
     @property
     def phase(self) -> str:
         """`compensation` while it is being undone, `forward` otherwise."""
         return COMPENSATION if self.state is ExecutionState.UNDOING else FORWARD
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What every event about it names."""
+        return {"execution_id": self.execution_id, "plan_id": self.plan_id, "incident_id": self.incident_id}
+
+    def request(self, step: Step, action: Action, not_after_us: int) -> StepRequested:
+        """The present attempt of the step, as the effector is asked for it."""
+        return StepRequested(
+            **self.names,
+            decision_id=self.decision_id,
+            step_id=step.step_id,
+            phase=self.phase,
+            attempt=self.attempt,
+            idempotency_key=idempotency_key(self.execution_id, step.step_id, self.phase),
+            action=action,
+            timeout_ms=step.timeout_ms,
+            not_after_us=not_after_us,
+        )
 
     def awaits_verdict_on(self, step_id: str) -> bool:
         """Whether the stage that this step reached is the one whose verdict is awaited."""

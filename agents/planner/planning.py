@@ -22,6 +22,9 @@ from autopilot.schemas.events.planner import (
 from autopilot.schemas.identity import derived_id, digest_of
 from autopilot.schemas.plan_hash import plan_hash
 
+UNDOING_WAITS_MS = 900_000
+"""How long a compensation may wait for the effector to begin it, before the executor gives the rollback up."""
+
 
 def plan(turn: Turn, incident: Incident) -> None:
     """Proposes the best plan for an open incident, lets it wait or says that there is none; without signals it ends."""
@@ -246,7 +249,8 @@ def _described(step: Step) -> str:
 
 
 def _patience_ms(proposed: PlanProposed) -> int:
-    """The longest that the plan may take by its own bounds: every try of every step there and back, every verdict."""
+    """How long the plan may take by its bounds: every try of every step there and back, every verdict, one outage."""
     steps = sum(2 * (step.timeout_ms * step.max_attempts + step.settle_ms) for step in proposed.steps)
     gates = sum(step.gate.deadline_ms for step in proposed.steps if step.gate is not None)
-    return steps + gates + proposed.verification.deadline_ms
+    outage = UNDOING_WAITS_MS if any(step.compensation is not None for step in proposed.steps) else 0
+    return steps + gates + proposed.verification.deadline_ms + outage

@@ -67,7 +67,10 @@ def told(story: Sequence[Told | int], of: PlanProposed = PLAN) -> list[Payload]:
     scenario = given(Executor(), [signers()], Tick(at_us=START_US), of)
     said = []
     for one in [signed(of), *story]:
-        scenario = scenario.after(seconds=one, step_seconds=1) if isinstance(one, int) else scenario.when(one)
+        if isinstance(one, int):
+            scenario = scenario.after(seconds=one, step_seconds=1 if one <= 30 else 10)
+        else:
+            scenario = scenario.when(one)
         said += [output.payload for output in scenario.outputs if isinstance(output, Draft)]
     return said
 
@@ -139,7 +142,8 @@ def test_no_step_follows_a_gate_whose_stage_was_not_verified(story: list[Told | 
 @for_all(STAGED_STORY)
 def test_a_staged_execution_ends_once_and_within_its_deadlines(story: list[Told | int]) -> None:
     said = told(
-        [*story, *[30] * 20, *[Said(Resume(scope="*", ordered_by="ada", reason="r"), signed_by="ada")], 700], STAGED
+        [*story, *[30] * 20, *[Said(Resume(scope="*", ordered_by="ada", reason="r"), signed_by="ada")], 700, 920],
+        STAGED,
     )
     kinds = [type(payload) for payload in said]
     assert sum(kind in (*ENDS, ExecutionCompleted) for kind in kinds) >= 1

@@ -146,14 +146,15 @@ def test_a_passing_failure_is_tried_again_after_a_while_under_the_same_key() -> 
 
 
 def test_back_off_doubles() -> None:
-    scenario = running(plan(step(1, attempts=3))).events(failed(failure=FailureClass.CONFLICT))
+    scenario = running(plan(step(1, attempts=3))).events(failed(failure=FailureClass.TRANSIENT))
     scenario.after(seconds=1).then(StepRequested)
-    scenario.when(failed(attempt=2, failure=FailureClass.CONFLICT)).after(seconds=1).then_nothing()
+    scenario.when(failed(attempt=2, failure=FailureClass.TRANSIENT)).after(seconds=1).then_nothing()
     scenario.after(seconds=1).then(StepRequested)
 
 
 def test_lasting_failures_are_not_tried_again() -> None:
-    for failure in (FailureClass.PERMANENT, FailureClass.DENIED, FailureClass.MISSING, FailureClass.REFUSED):
+    lasting = (FailureClass.PERMANENT, FailureClass.DENIED, FailureClass.MISSING, FailureClass.REFUSED)
+    for failure in (*lasting, FailureClass.CONFLICT):
         end = running().when(failed(failure=failure)).then(ExecutionFailed).only(ExecutionFailed)
         assert (end.execution_id, end.needs_person) == (EXECUTION, False)
         assert f"({failure})" in end.reason
@@ -167,6 +168,17 @@ def test_a_stale_step_is_not_tried_again_and_the_end_says_so() -> None:
 def test_a_missing_answer_is_a_timeout_and_is_tried_again() -> None:
     scenario = running().after(seconds=15).then_nothing().after(seconds=2).then_nothing()
     assert asked_for(scenario.after(seconds=2).drafts()) == [("s1", "forward", 2)]
+
+
+def test_requests_that_nobody_began_open_no_breaker() -> None:
+    never_begun = running(plan(step(1, attempts=9)))
+    assert BreakerOpened not in [type(one.payload) for _ in range(120) for one in never_begun.after(seconds=1).drafts()]
+    begun = running(plan(step(1, attempts=9)))
+    for attempt in (1, 2, 3):
+        begun.events(started(attempt=attempt)).after(seconds=16)
+        opened = [one.payload for one in begun.drafts() if isinstance(one.payload, BreakerOpened)]
+        assert len(opened) == (attempt == 3)
+        begun.after(seconds=4)
 
 
 def test_the_time_of_an_attempt_runs_from_its_start() -> None:
@@ -201,6 +213,16 @@ def test_a_failure_undoes_the_completed_steps_in_reverse() -> None:
 def test_a_step_that_timed_out_for_good_is_undone_too() -> None:
     scenario = running(plan(step(1, attempts=1))).when(failed(failure=FailureClass.TIMEOUT))
     assert scenario.only(RollbackStarted).step_ids == ["s1"]
+
+
+def test_a_step_that_timed_out_is_undone_whatever_a_later_try_says() -> None:
+    scenario = running().events(failed(failure=FailureClass.TIMEOUT)).after(seconds=1)
+    scenario.when(failed(attempt=2, failure=FailureClass.PERMANENT)).then(RollbackStarted, StepRequested)
+    assert scenario.only(RollbackStarted).step_ids == ["s1"]
+    waiting = running().events(failed(failure=FailureClass.TIMEOUT))
+    assert waiting.when(revoked()).only(RollbackStarted).step_ids == ["s1"]
+    mended = running().events(failed(failure=FailureClass.TIMEOUT)).after(seconds=1).events(ok(attempt=2))
+    assert mended.when(failed("s2")).only(RollbackStarted).step_ids == ["s1"]
 
 
 def test_a_timeout_that_nothing_undoes_needs_a_person() -> None:
