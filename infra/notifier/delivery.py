@@ -22,7 +22,8 @@ from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing
 
-THREADS = 4
+THREADS = 2
+"""Tries under way at once on one channel. Each channel has its own: one that is dead delays no other."""
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
 """How long is waited after the first, second ... try that failed; after the last, each time as long."""
 
@@ -72,7 +73,7 @@ class Delivery:
         self._pauses_s = pauses_s
         self._wall_us = wall_us
         self._partitions: dict[int, _Partition] = {}
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="notifier")
+        self._pools = {name: ThreadPoolExecutor(THREADS, thread_name_prefix=f"notifier-{name}") for name in senders}
         self._log = structlog.get_logger("autopilot.notifier")
 
     def turn(self, partition: int, fold: PartitionFold[NoticesState], position: int) -> Sequence[Outgoing]:
@@ -87,7 +88,8 @@ class Delivery:
 
     def close(self) -> None:
         """Begins nothing more; what is under way is not waited for and will be sent again."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _deliver(self, partition: _Partition, pending: Mapping[str, Pending]) -> Iterator[Draft]:
         for name in [key for key in partition.courses if key[0] not in pending]:
@@ -118,7 +120,7 @@ class Delivery:
             return self._failed(course, channel, one, f"older than {channel.max_age_s:.0f} s{last}")
         if time.monotonic() >= course.due_s:
             course.attempts += 1
-            course.under_way = self._pool.submit(self._senders[channel.name], one)
+            course.under_way = self._pools[channel.name].submit(self._senders[channel.name], one)
         return None
 
     def _answered(self, course: _Course, channel: Channel, one: Pending, answer: Answer) -> Payload | None:

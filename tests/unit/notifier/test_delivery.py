@@ -1,5 +1,6 @@
 """Delivery beside a fold: retries, ends, ages, and nothing before the partition is read to its end."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -127,6 +128,25 @@ def test_what_is_refused_for_good_is_not_tried_again(benches: Any) -> None:
         NotificationFailed(notification_id="ntf-1", channel="sre", attempts=1, reason="404 Not Found: no_service")
     ]
     assert sre.sent == ["ntf-1"]
+
+
+def test_a_dead_channel_delays_no_other(benches: Any) -> None:
+    hangs = threading.Event()
+
+    class Dead(Script):
+        def __call__(self, pending: Pending) -> Answer:
+            hangs.wait(10)
+            return super().__call__(pending)
+
+    bench = benches({"dead": Dead(), "sre": Script()})
+    for number in range(2, 12):
+        bench.keep(notification(notification_id=f"ntf-{number}"))
+    try:
+        said = bench.turns()
+    finally:
+        hangs.set()
+    assert {(type(one), one.channel) for one in said} == {(NotificationDelivered, "sre")}
+    assert len(said) == 11
 
 
 def test_a_channel_says_how_long_to_wait(benches: Any) -> None:
