@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from rigs.command import ANNOUNCE, RESTART, SET_SIZE, act, driver_of
 from systems.command import SECRET, Runbooks
 
-from autopilot.infra.effector.driver_file import read_drivers
 from autopilot.infra.effector.drivers.command import CommandDriver, CommandSettings
+from autopilot.infra.effector.drivers.command_process import alone
 from autopilot.infra.effector.port import (
     CrashClass,
     DeniedError,
@@ -171,6 +171,40 @@ def test_a_state_is_made_of_plain_lines(runbooks: Runbooks, driver: CommandDrive
     assert driver.observe("web").state == {"target": "web", "size": "1", "note": "a=b"}
 
 
+def test_a_state_is_read_from_all_that_is_printed(runbooks: Runbooks) -> None:
+    driver = driver_of({**runbooks.entry(), "max_output_bytes": 0})
+    (runbooks.folder / "web.env").write_text("size=1\n" + "no field\n" * 20_000 + "ready=1\n")
+    assert driver.observe("web").state == {"target": "web", "size": "1", "ready": "1"}
+
+
+@pytest.mark.parametrize(
+    ("printed", "told"),
+    [
+        ("size=1\n" + "no field\n" * 120_000, "more than 1048576 bytes"),
+        ("size=" + "1" * 501, "`size` with more than 500 characters"),
+        ("".join(f"field{number}=1\n" for number in range(65)), "65 fields, expected at most 64"),
+    ],
+)
+def test_a_state_that_is_too_large_is_refused_and_not_cut(
+    runbooks: Runbooks, driver: CommandDriver, printed: str, told: str
+) -> None:
+    (runbooks.folder / "web.env").write_text(printed)
+    with pytest.raises(PermanentError, match=told):
+        driver.observe("web")
+
+
+def test_of_a_state_secret_values_are_not_told_and_put_into_no_command(
+    runbooks: Runbooks, driver: CommandDriver
+) -> None:
+    (runbooks.folder / "web.env").write_text(f"token_of=abc\nline=with {SECRET}\n{SECRET[:5]}_x=1\nsize=1\n")
+    state = driver.observe("web").state
+    assert state == {"target": "web", "token_of": "(redacted)", "line": "(redacted)", "never_x": "1", "size": "1"}
+    driver = with_command(runbooks, PRINTS, "{before_token_of}")
+    with pytest.raises(PermanentError, match="before_token_of"):
+        apply(driver, act("it"))
+    assert not (runbooks.folder / "seen").exists()
+
+
 def result(driver: CommandDriver, action: Action) -> Any:
     """What the effector records of one attempt."""
     request = StepRequested(
@@ -234,29 +268,54 @@ driver = read_drivers(Path(sys.argv[1]))["command"]
 action = Action(driver="command", verb="it", target="web", parameters={})
 driver.apply(action, driver.observe("web"), "key", 30.0)
 """
+DIES_BEFORE_IT_NOTES_THE_PROCESS = """
+import os, signal
+from autopilot.infra.effector.drivers import command_process
+command_process._note = lambda path, pid: os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
-def test_a_command_that_outlives_its_effector_is_waited_for(runbooks: Runbooks) -> None:
-    program = runbooks.write(
-        "it", "#!/bin/sh\ncd {0}\necho began >> log\nsleep 2\necho ended >> log\n".replace("{0}", str(runbooks.folder))
-    )
-    done = runbooks.write("done", "#!/bin/sh\ngrep -q ended {0}/log\n".replace("{0}", str(runbooks.folder)))
+def left_running(runbooks: Runbooks, text: str, before: str = "") -> CommandDriver:
+    """The driver after an effector died while `it` ran, which writes `began` and at its end `ended`."""
+    here = str(runbooks.folder)
+    program = runbooks.write("it", f"#!/bin/sh\ncd {here}\necho began >> log\n{text}\necho ended >> log\n")
+    done = runbooks.write("done", f"#!/bin/sh\ngrep -q ended {here}/log\n")
     command = {"crash": "witnessed", "run": [str(program)], "check": {"run": [str(done)]}}
     entry = {**runbooks.entry(), "commands": {"it": command}}
     targets = runbooks.folder / "targets.yaml"
     targets.write_text(yaml.safe_dump({"drivers": [entry]}))
     log = runbooks.folder / "log"
     log.touch()
-    effector = subprocess.Popen([sys.executable, "-c", ACTS, str(targets)])
+    effector = subprocess.Popen([sys.executable, "-c", before + ACTS, str(targets)])
     assert eventually(lambda: log.read_text() != "", 30)
-    time.sleep(0.1)  # until the process is noted
     effector.kill()
     effector.wait()
-    driver = read_drivers(targets)["command"]
+    return driver_of(entry)
+
+
+@pytest.mark.parametrize("before", ["", DIES_BEFORE_IT_NOTES_THE_PROCESS], ids=["noted", "not noted"])
+def test_a_command_that_outlives_its_effector_is_waited_for(runbooks: Runbooks, before: str) -> None:
+    driver = left_running(runbooks, "sleep 3", before)
     with pytest.raises(TransientError, match="still running"):
-        driver.apply(act("it"), driver.observe("web"), "key", 0.3)
-    assert not driver.apply(act("it"), driver.observe("web"), "key", 10.0).changed
-    assert log.read_text() == "began\nended\n"
+        apply(driver, act("it"), 0.3)
+    assert not apply(driver, act("it"))
+    assert (runbooks.folder / "log").read_text() == "began\nended\n"
+
+
+def test_what_such_a_command_leaves_running_is_not_waited_for(runbooks: Runbooks) -> None:
+    driver = left_running(runbooks, "sleep 30 &\necho $! > child\nsleep 1")
+    assert eventually(lambda: "ended" in (runbooks.folder / "log").read_text())
+    begun = time.monotonic()
+    assert not apply(driver, act("it"))
+    assert time.monotonic() - begun < 5
+    os.kill(int((runbooks.folder / "child").read_text()), signal.SIGKILL)
+
+
+def test_a_target_that_is_taken_is_left_alone(runbooks: Runbooks, driver: CommandDriver) -> None:
+    with alone(driver._place("web"), 0.0), pytest.raises(TransientError, match="still running"):
+        apply(driver, RESTART.action, 0.1)
+    assert apply(driver, RESTART.action)
+    assert runbooks.history == ["restart web"]
 
 
 def command(**fields: Any) -> dict[str, Any]:

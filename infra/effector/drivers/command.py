@@ -6,7 +6,8 @@ blind                   it is run once; a failure whose exit code does not say o
 An exit code that the settings do not explain, a signal or an end by time is told as a time-out: part of the effect may
 be there. The exit codes of sysexits.h are explained from the start, and say that nothing was changed.
 
-State keys: `target`, and every `FIELD=VALUE` that `observe` prints.
+State keys: `target`, and every `FIELD=VALUE` that `observe` prints. A state is all of what is printed or an error: what
+was cut would be taken for lost. A value that may not be told is known to be there, and is put into no command.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from autopilot.infra.effector.drivers.command_process import Ended, Surroundings, await_earlier, run_program
+from autopilot.infra.effector.drivers.command_process import Ended, Held, Surroundings, alone, run_program
 from autopilot.infra.effector.drivers.command_settings import (
     BEFORE,
     KEY,
@@ -50,7 +51,10 @@ __all__ = ["CommandDriver", "CommandSettings"]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_FIELDS = 64
 MAX_VALUE = 500
-"""Bounds of a declared state: fields, and characters of a value."""
+MAX_OBSERVED = 1_048_576
+"""Bounds of a declared state: fields, characters of a value, and bytes of the output that it is read from."""
+MAX_TOLD = 65_536
+"""How much of an output's end is looked at to tell of it, or to find what a check asks for."""
 REDACTED = "(redacted)"
 NO_KEY = "none"
 """What `{key}` is where nothing is done."""
@@ -81,12 +85,12 @@ class CommandDriver:
         if self._settings.observe is None:
             return Observation({TARGET: target})
         arguments = filled(self._settings.observe, {TARGET: target})
-        ended = self._run(arguments, self._settings.look_seconds)
+        ended = self._run(arguments, self._settings.look_seconds, most_output=MAX_OBSERVED)
         if ended.code != 0:
             raise self._failure("observe", ended, Command(run=arguments, crash="blind").exit_codes, TransientError)
-        found = (_FIELD.fullmatch(line.strip()) for line in self._told(ended).splitlines())
-        state = {match[1]: match[2][:MAX_VALUE] for match in found if match is not None}
-        return Observation({TARGET: target, **dict(list(state.items())[:MAX_FIELDS])})
+        if ended.cut:
+            raise PermanentError(f"`observe` printed more than {MAX_OBSERVED} bytes")
+        return Observation({TARGET: target, **self._state(ended.output)})
 
     def diff(self, action: Action, observation: Observation) -> Sequence[Difference]:
         """See `Driver.diff`: what the preview prints, or else the check, or else the command itself."""
@@ -132,11 +136,10 @@ class CommandDriver:
         command = self._settings.commands[action.verb]
         arguments = filled(run, values)
         until = time.monotonic() + min(timeout_s, self._settings.max_seconds)
-        note = self._note(action.target)
-        await_earlier(note, until)
-        if check is not None and not self._needed(action.verb, check, values, command)[0]:
-            return Applied(changed=False, after=self.observe(action.target).state)
-        ended = self._run(arguments, max(0.0, until - time.monotonic()), note)
+        with alone(self._place(action.target), until) as held:
+            if check is not None and not self._needed(action.verb, check, values, command)[0]:
+                return Applied(changed=False, after=self.observe(action.target).state)
+            ended = self._run(arguments, max(0.0, until - time.monotonic()), held)
         self._log.info(
             "command ended", verb=action.verb, target=action.target, code=ended.code, output=self._told(ended)
         )
@@ -160,12 +163,12 @@ class CommandDriver:
             return True, self._told(ended)
         raise self._failure(f"check of {verb}", ended, command.exit_codes, PermanentError)
 
-    def _run(self, arguments: Sequence[str], timeout_s: float, note: Path | None = None) -> Ended:
+    def _run(
+        self, arguments: Sequence[str], timeout_s: float, held: Held | None = None, most_output: int = MAX_TOLD
+    ) -> Ended:
         settings = self._settings
-        surroundings = Surroundings(
-            settings.directory, self._environment(), settings.user, max(settings.max_output_bytes, 64 * 1024)
-        )
-        return run_program(arguments, surroundings, timeout_s, note)
+        surroundings = Surroundings(settings.directory, self._environment(), settings.user, most_output)
+        return run_program(arguments, surroundings, timeout_s, held)
 
     def _environment(self) -> dict[str, str]:
         settings = self._settings
@@ -194,13 +197,36 @@ class CommandDriver:
 
     def _told(self, ended: Ended) -> str:
         """The end of an output as it may be told: without control characters and without what looks like a secret."""
-        text = _ESCAPES.sub("", ended.output).strip()
-        for secret in self._secrets().values():
-            text = text.replace(secret, REDACTED) if secret else text
+        text = self._without_secrets(_ESCAPES.sub("", ended.output[-MAX_TOLD:]).strip())
         for pattern in self._settings.redact:
             text = re.sub(pattern, REDACTED, text)
         most = self._settings.max_output_bytes
         return text[-most:] if most else ""
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets().values():
+            text = text.replace(secret, REDACTED) if secret else text
+        return text
+
+    def _state(self, output: str) -> dict[str, str]:
+        """The fields of an output. Their names stay as they are; of a value that may not be told nothing is kept."""
+        state: dict[str, str] = {}
+        for line in _ESCAPES.sub("", output).splitlines():
+            match = _FIELD.fullmatch(line.strip())
+            if match is None:
+                continue
+            field, value = match.groups()
+            if len(value) > MAX_VALUE:
+                raise PermanentError(f"`observe` printed `{field}` with more than {MAX_VALUE} characters")
+            state[field] = self._value(field, value)
+        if len(state) > MAX_FIELDS:
+            raise PermanentError(f"`observe` printed {len(state)} fields, expected at most {MAX_FIELDS}")
+        return state
+
+    def _value(self, field: str, value: str) -> str:
+        line = f"{field}={value}"
+        told = all(match.end() <= len(field) + 1 for p in self._settings.redact for match in re.finditer(p, line))
+        return value if told and self._without_secrets(value) == value else REDACTED
 
     # -- bounds ------------------------------------------------------------------------------------------------------
 
@@ -216,11 +242,11 @@ class CommandDriver:
         check_parameters(action.verb, action.parameters, command.parameters)
         return command
 
-    def _note(self, target: str) -> Path:
+    def _place(self, target: str) -> Path:
         name = hashlib.sha256(f"{self.name}\0{target}".encode()).hexdigest()[:32]
         return self._settings.run_dir / f"{name}.json"
 
 
 def _values(action: Action, before: Mapping[str, str], key: str) -> dict[str, str]:
-    state = {BEFORE + field: value for field, value in before.items()}
+    state = {BEFORE + field: value for field, value in before.items() if value != REDACTED}
     return {**state, **action.parameters, TARGET: action.target, KEY: key}

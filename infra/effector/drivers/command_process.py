@@ -1,10 +1,12 @@
 """Running a program: no shell, a session and process group of its own, a time limit, the end of its output.
 
-An effector that dies leaves its command running. A file for each target names the process that was started last, so
-that the next effector waits for it and never runs two at once.
+An effector that dies leaves its command running, and the next one must never run a second beside it. Each target has a
+file that is locked while a command runs; the command inherits the lock, and so holds it whenever its effector died. The
+file also names the command, so that what a command that has ended leaves running does not count as the command.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -13,7 +15,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +35,15 @@ class Ended(NamedTuple):
 
     code: int | None
     output: str
+    cut: bool
+    """Whether it printed more than was kept."""
+
+
+class Held(NamedTuple):
+    """A target that is ours alone: its file, and the lock that the command inherits."""
+
+    path: Path
+    descriptor: int
 
 
 class Surroundings(NamedTuple):
@@ -45,38 +56,44 @@ class Surroundings(NamedTuple):
 
 
 def run_program(
-    arguments: Sequence[str], surroundings: Surroundings, timeout_s: float, note: Path | None = None
+    arguments: Sequence[str], surroundings: Surroundings, timeout_s: float, held: Held | None = None
 ) -> Ended:
-    """Runs it to its end, or ends its whole group when the time is over. `note` is where the process is noted.
+    """Runs it to its end, or ends its whole group when the time is over. `held` is the target that it changes.
 
     Raises `MissingError`, `DeniedError` or `PermanentError` when it cannot be started: nothing was done then.
     """
-    if note is not None:
-        _make_place(note.parent)
-    process = _started(arguments, surroundings)
+    process = _started(arguments, surroundings, held)
     try:
-        if note is not None:
-            _note(note, process.pid)
-        output = _output(process, surroundings.most_output, time.monotonic() + timeout_s)
+        if held is not None:
+            _note(held.path, process.pid)
+        output, cut = _output(process, surroundings.most_output, time.monotonic() + timeout_s)
         code = process.poll()
         if code is None:
             end_group(process)
-        return Ended(code, output.decode(errors="replace"))
+        return Ended(code, output.decode(errors="replace"), cut)
     finally:
         if process.poll() is None:
             end_group(process)
         if process.stdout is not None:
             process.stdout.close()
-        if note is not None:
-            note.unlink(missing_ok=True)
 
 
-def await_earlier(note: Path, until: float) -> None:
-    """Waits for the command that a dead effector left running. Raises `TransientError` when it takes too long."""
-    while (pid := _still_running(note)) is not None:
+@contextlib.contextmanager
+def alone(path: Path, until: float) -> Iterator[Held]:
+    """Has the target of this file for itself, and waits for the command that a dead effector left running.
+
+    Raises `TransientError` when that takes too long.
+    """
+    _make_place(path.parent)
+    while (descriptor := _taken(path)) is None:
         if time.monotonic() > until:
-            raise TransientError(f"an earlier command is still running there as process {pid}")
+            raise TransientError("an earlier command is still running there")
         time.sleep(POLL_S)
+    try:
+        yield Held(path, descriptor)
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # also for what the command leaves running
+        os.close(descriptor)
 
 
 def end_group(process: "subprocess.Popen[bytes]") -> None:
@@ -99,7 +116,7 @@ def _await_group(group: int) -> None:
             time.sleep(POLL_S)
 
 
-def _started(arguments: Sequence[str], surroundings: Surroundings) -> "subprocess.Popen[bytes]":
+def _started(arguments: Sequence[str], surroundings: Surroundings, held: Held | None) -> "subprocess.Popen[bytes]":
     program = Path(arguments[0])
     try:
         if program.stat().st_mode & _WRITABLE_BY_OTHERS:
@@ -113,6 +130,7 @@ def _started(arguments: Sequence[str], surroundings: Surroundings) -> "subproces
             stderr=subprocess.STDOUT,
             start_new_session=True,
             close_fds=True,
+            pass_fds=() if held is None else (held.descriptor,),
             user=surroundings.user or None,
             group=_group_of(surroundings.user) if surroundings.user else None,
             extra_groups=[] if surroundings.user else None,
@@ -132,26 +150,27 @@ def _group_of(user: str) -> int:
         raise PermanentError(f"there is no user `{user}`") from None
 
 
-def _output(process: "subprocess.Popen[bytes]", most: int, until: float) -> bytes:
-    """The end of what it prints until it ends or the time is over, whichever is first.
+def _output(process: "subprocess.Popen[bytes]", most: int, until: float) -> tuple[bytes, bool]:
+    """The end of what it prints until it ends or the time is over, whichever is first; and whether that is not all.
 
     What it leaves behind may hold on to its output: that is not waited for.
     """
     assert process.stdout is not None
     os.set_blocking(process.stdout.fileno(), False)
-    kept = b""
+    kept, cut = b"", False
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while time.monotonic() < until:
             ended = process.poll() is not None
             part = _part(process.stdout.fileno()) if ended or selector.select(POLL_S) else None
             if part:
-                kept = (kept + part)[-most:] if most else b""
+                kept += part
+                cut, kept = cut or len(kept) > most, kept[-most:]
             elif ended:
                 break
             elif part == b"":
                 time.sleep(POLL_S)
-    return kept
+    return kept, cut
 
 
 def _part(descriptor: int) -> bytes | None:
@@ -173,17 +192,50 @@ def _make_place(folder: Path) -> None:
         raise DeniedError(f"{folder} belongs to somebody else")
 
 
+@contextlib.contextmanager
+def _one_by_one(folder: Path) -> Iterator[None]:
+    """While files of the folder are made, locked and removed."""
+    descriptor = os.open(folder / "guard", os.O_RDONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _taken(path: Path) -> int | None:
+    """The locked file, or None while a command runs."""
+    with _one_by_one(path.parent):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o600)
+        runs = _still_running(path)
+        try:
+            if not runs:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.write_bytes(b"")
+                return descriptor
+        except BlockingIOError:
+            if runs is False:  # the lock is held by what the command left running: it keeps a file of no name
+                path.unlink()
+        os.close(descriptor)
+        return None
+
+
 def _note(path: Path, pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         path.write_text(json.dumps({"pid": pid, "created": psutil.Process(pid).create_time()}))
 
 
-def _still_running(path: Path) -> int | None:
-    """The noted process, while it is there and the same one."""
+def _still_running(path: Path) -> bool | None:
+    """Whether the noted process is there and the same one. None when that is not known: then the lock alone tells."""
     try:
-        noted = json.loads(path.read_text())
-        process = psutil.Process(int(noted["pid"]))
-        alive = process.create_time() == noted["created"] and process.status() != psutil.STATUS_ZOMBIE
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        noted = json.loads(path.read_bytes())
+        pid, created = int(noted["pid"]), float(noted["created"])
+    except (ValueError, KeyError, TypeError):
         return None
-    return process.pid if alive else None
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return None

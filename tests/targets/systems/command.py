@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-SHELL = "/bin/sh"
 CONFLICT_CODE = 10
 SECRET = "never to be told"
 
