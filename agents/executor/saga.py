@@ -150,7 +150,7 @@ class Saga:
             self._move(StepTrigger.RETRY, due_us=self._now_us + back_off_us(failures))
         opened = self._count_failure(failure, reason, final=not again) if not unheard else self._untried()
         if not again:
-            self._failed_for_good(failure, reason)
+            self._failed_for_good(failure, reason, unheard=unheard)
         self._said += opened
         return self._said
 
@@ -288,14 +288,16 @@ class Saga:
 
     # -- turning back ------------------------------------------------------------------------------------------------
 
-    def _failed_for_good(self, failure: FailureClass, reason: str) -> None:
+    def _failed_for_good(self, failure: FailureClass, reason: str, *, unheard: bool) -> None:
         step = self._step()
         self._move(StepTrigger.FAILED)
         why = f"step `{step.step_id}` failed ({failure}): {reason}"
         if self.execution.state is ExecutionState.UNDOING:
-            self._give_up(f"the rollback failed: {why}", needs_person=True)
+            tried = None if unheard or failure in UNTOUCHED else failure
+            self._give_up(f"the rollback failed: {why}", needs_person=True, failure=tried)
             return
-        self._turn_back(self.execution.reason or why, failure=failure)
+        ended_otherwise = unheard or self.execution.reason
+        self._turn_back(self.execution.reason or why, failure=None if ended_otherwise else failure)
 
     def _turn_back(
         self, reason: str, *, needs_person_when_nothing_to_undo: bool = False, failure: FailureClass | None = None
@@ -316,6 +318,7 @@ class Saga:
             held=False,
             due_us=self._now_us,
             reason=reason,
+            failure="" if failure is None or failure in UNTOUCHED else failure.value,
         )
         self._say(RollbackStarted(**self.execution.names, reason=reason, step_ids=list(undo)))
         self._proceed()
@@ -326,14 +329,16 @@ class Saga:
             self._give_up(f"{self.execution.reason}; nothing undoes {left}", needs_person=True)
             return
         self._end(ExecutionTrigger.ALL_UNDONE)
-        self._say(ExecutionRolledBack(**self.execution.names, reason=self.execution.reason))
+        self._say(
+            ExecutionRolledBack(**self.execution.names, reason=self.execution.reason, failure=self.execution.failure)
+        )
 
     def _give_up(self, reason: str, *, needs_person: bool, failure: FailureClass | None = None) -> None:
         names = self.execution.names
         if self.execution.state is ExecutionState.QUEUED:
             names["execution_id"] = ""  # it never started
         self._end(ExecutionTrigger.GIVE_UP)
-        ended_by = failure.value if failure else ""
+        ended_by = failure.value if failure else self.execution.failure
         self._say(ExecutionFailed(**names, reason=reason, needs_person=needs_person, failure=ended_by))
 
     # -- breakers ----------------------------------------------------------------------------------------------------

@@ -159,6 +159,8 @@ class Execution:
     deadline_us: int = 0
     reason: str = ""
     """Why it is to stop, or is being undone; empty while it is wanted."""
+    failure: str = ""
+    """Failure class of the step that was tried and because of which it is being undone; empty when none was."""
     ended_us: int = 0
 
     @property

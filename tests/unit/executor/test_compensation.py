@@ -34,6 +34,25 @@ def test_a_compensation_that_fails_for_a_while_is_tried_again() -> None:
     scenario.when(failed(phase="compensation", failure=FailureClass.TRANSIENT)).then_nothing()
     assert asked_for(scenario.after(seconds=1).drafts()) == [("s1", "compensation", 2)]
     scenario.when(ok(phase="compensation", attempt=2)).then(ExecutionRolledBack)
+    assert scenario.only(ExecutionRolledBack).failure == FailureClass.PERMANENT
+
+
+def test_a_rollback_because_of_a_step_that_was_not_tried_names_no_failure() -> None:
+    scenario = running(plan(step(1), step(2))).events(ok(), failed("s2", failure=FailureClass.STALE))
+    assert scenario.when(ok(phase="compensation")).only(ExecutionRolledBack).failure == ""
+
+
+def test_a_rollback_because_nobody_began_a_step_names_no_failure() -> None:
+    scenario = running(plan(step(1), step(2, attempts=1))).events(ok())
+    scenario.after(seconds=16).only(RollbackStarted)
+    scenario.events(ok("s2", "compensation"))
+    assert scenario.when(ok(phase="compensation")).only(ExecutionRolledBack).failure == ""
+
+
+def test_a_rollback_that_fails_before_it_could_try_does_not_pass_for_a_plan_that_touched_nothing() -> None:
+    scenario = running(plan(step(1), step(2))).events(ok(), failed("s2", failure=FailureClass.STALE))
+    end = scenario.when(failed(phase="compensation", failure=FailureClass.STALE)).only(ExecutionFailed)
+    assert (end.failure, end.needs_person) == ("", True)
 
 
 def test_a_compensation_that_is_not_begun_is_waited_for_and_then_a_person_is_needed() -> None:

@@ -121,6 +121,29 @@ def test_a_stale_plan_was_not_tried_and_is_made_anew_on_what_is_there_now() -> N
     assert again.steps[0].action.parameters == {"release": "v2"}
 
 
+def test_a_plan_whose_turn_never_came_was_not_tried_and_is_made_anew_until_there_were_too_many() -> None:
+    scenario = given(Planner(Limits(plans=4)), documents(), *all_observed()).when(raised("cart"))
+    for attempt in (1, 2, 3):
+        plan = plan_of(scenario)
+        assert (plan.remedy, plan.attempt) == ("switch-release", attempt)
+        never = failed(plan).model_copy(update={"execution_id": ""})
+        scenario.events(authorized(plan)).when(never).then(PlanProposed)
+    never = failed(plan_of(scenario)).model_copy(update={"execution_id": ""})
+    scenario.events(authorized(plan_of(scenario))).when(never).then(NoPlanFound)
+    assert scenario.only(NoPlanFound).reason == "4 plans were made without success"
+
+
+def test_a_remedy_that_an_obstacle_kept_from_beginning_cools_down_and_was_not_tried() -> None:
+    scenario = shop()
+    first = plan_of(scenario)
+    scenario.events(authorized(first))
+    scenario.when(failed(first).model_copy(update={"execution_id": "", "failure": "refused"})).then(PlanProposed)
+    following = plan_of(scenario)
+    assert (first.remedy, following.remedy) == ("switch-release", "restart")
+    switch = next(one for one in following.alternatives if one.remedy == "switch-release")
+    assert "cool" in switch.why_not
+
+
 def test_a_target_that_needs_a_person_gets_no_further_plan() -> None:
     scenario = shop()
     plan = plan_of(scenario)
