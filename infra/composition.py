@@ -14,13 +14,11 @@ from autopilot.infra.platform.ports import HOST, PortBook
 from autopilot.infra.platform.registry import CONFLUENT_API
 from autopilot.infra.schema_registry import HttpSchemaRegistry
 from autopilot.infra.settings import NotUpError, Settings, kafka_config
-from autopilot.infra.signers import POLICY, SEALER
+from autopilot.infra.signers import POLICY, SEALER, VERIFIER
 from autopilot.infra.structured_logs import log_json
-from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.publisher import Publisher
-
-POLICY_SIGNS = frozenset({PlanAuthorized.event_type(), AuthorizationRevoked.event_type()})
+from autopilot.streams.trust import SIGNS
 
 
 class Runnable(Protocol):
@@ -76,7 +74,7 @@ def _planner(settings: Settings) -> Runnable:
 def _policy(settings: Settings) -> Runnable:
     from autopilot.agents.policy import PolicyAgent
 
-    return _worker(settings, PolicyAgent(), ensure_key(settings.keys, POLICY), POLICY_SIGNS)
+    return _worker(settings, PolicyAgent(), ensure_key(settings.keys, POLICY))
 
 
 def _executor(settings: Settings) -> Runnable:
@@ -88,12 +86,10 @@ def _executor(settings: Settings) -> Runnable:
 def _verifier(settings: Settings) -> Runnable:
     from autopilot.agents.verifier import Verifier
 
-    return _worker(settings, Verifier())
+    return _worker(settings, Verifier(), ensure_key(settings.keys, VERIFIER))
 
 
-def _worker(
-    settings: Settings, agent: Agent[Any], key: SigningKey | None = None, signs: frozenset[str] = frozenset()
-) -> Runnable:
+def _worker(settings: Settings, agent: Agent[Any], key: SigningKey | None = None) -> Runnable:
     from autopilot.streams.worker import AgentWorker, WorkerOptions
 
     options = WorkerOptions(
@@ -103,7 +99,7 @@ def _worker(
         instance=f"{agent.name}-{settings.instance}",
         run=settings.run,
         key=key,
-        signs=signs,
+        signs=SIGNS.get(agent.name, frozenset()),
         snapshot_every=settings.snapshot_every,
     )
     return AgentWorker(agent, options)

@@ -16,7 +16,7 @@ from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, C
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
-from autopilot.streams.trust import AUTHORITATIVE, check_activation, signer_of
+from autopilot.streams.trust import AUTHORITATIVE, check_activation, check_answered_for, signer_of
 
 _OF_POLICY = frozenset({PlanAuthorized.event_type(), AuthorizationRevoked.event_type()})
 
@@ -49,6 +49,8 @@ class Admission:
         except ContractError:
             return None
         signed_by = None
+        if check_answered_for(record, event.type, self._signers.get(record.position.partition, [])) is not None:
+            return None
         if event.type in AUTHORITATIVE:
             signed_by = self._signer(record, event)
             if signed_by is None:

@@ -189,6 +189,8 @@ class Role(StrEnum):
     """May have a waiting plan carried out against the bundles, loudly."""
     POLICY = "policy"
     """May authorise plans: the policy agent's own key."""
+    VERIFIER = "verifier"
+    """May judge what came of an execution: the verifier agent's own key."""
     SEALER = "sealer"
     """May seal the log."""
 

@@ -24,7 +24,14 @@ from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.runtime import AgentFaulted, DeadLettered, Tick
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
-from autopilot.streams.trust import AUTHORITATIVE, check_activation, check_first_said, check_place, signer_of
+from autopilot.streams.trust import (
+    SIGNED,
+    check_activation,
+    check_answered_for,
+    check_first_said,
+    check_place,
+    signer_of,
+)
 
 S = TypeVar("S")
 
@@ -157,7 +164,11 @@ class PartitionFold(Generic[S]):
                 return None
         if type(event.payload) not in self._handles:
             return None
-        signed_by = signer_of(record, event.type, self._signers) if event.type in AUTHORITATIVE else None
+        refused = check_answered_for(record, event.type, self._signers)
+        if refused is not None:
+            out.append(self.dead_letter(record, "unauthorised", refused.field, refused.value, refused.expected))
+            return None
+        signed_by = signer_of(record, event.type, self._signers) if event.type in SIGNED else None
         if signed_by is not None and self._is_repeated(record, event, out):
             return None
         return Recorded(record.position, event, signed_by, record.timestamp_ms)

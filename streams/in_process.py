@@ -26,6 +26,7 @@ from autopilot.schemas.signing import SigningKey
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
+from autopilot.streams.trust import SIGNS
 
 P = TypeVar("P", bound=Payload)
 Responder = Callable[[Recorded[Payload]], Iterable[Draft]]
@@ -60,8 +61,9 @@ class InProcess:
         keys_of = {key.principal: key for key in keys}
         self._folds: list[tuple[PartitionFold[Any], list[Record]]] = []
         for agent in agents:
-            signs = frozenset({"PlanAuthorized", "AuthorizationRevoked"}) if agent.name in keys_of else frozenset()
-            mint = Mint(self.codec, agent.name, partitions, run, keys_of.get(agent.name), signs)
+            mint = Mint(
+                self.codec, agent.name, partitions, run, keys_of.get(agent.name), SIGNS.get(agent.name, frozenset())
+            )
             for partition in range(partitions):
                 fold = PartitionFold(agent, self.codec, mint, reads_run=run)
                 self._folds.append((fold, self.topics[str(agent.reads)][partition]))

@@ -12,7 +12,7 @@ orders of people count once: an activation that is older than the one in force, 
 that is a day old do not. What the log caused counts only in the partition of its cause.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from autopilot.schemas.configuration import Configuration, Principal, Role
@@ -25,6 +25,7 @@ from autopilot.schemas.events.governance import (
     BundleShadowed,
     BundleSubmitted,
     RemedyAutonomyChanged,
+    RemedyAutonomyLowered,
 )
 from autopilot.schemas.events.people import (
     ApprovalGranted,
@@ -34,6 +35,7 @@ from autopilot.schemas.events.people import (
     Resume,
 )
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.signing import holds
 from autopilot.streams.record import SIGNATURE, Record
 
@@ -57,6 +59,20 @@ AUTHORITATIVE: frozenset[str] = frozenset(
     )
 )
 """Event types that mean nothing without a signature."""
+ANSWERED_FOR: Mapping[str, Role] = {
+    OutcomeVerified.event_type(): Role.VERIFIER,
+    OutcomeRejected.event_type(): Role.VERIFIER,
+    OutcomeInconclusive.event_type(): Role.VERIFIER,
+    RemedyAutonomyLowered.event_type(): Role.POLICY,
+}
+"""Event types that an agent answers for with its key, as soon as the signer list has somebody with its role."""
+SIGNED: frozenset[str] = AUTHORITATIVE | ANSWERED_FOR.keys()
+"""Event types whose signature is looked at."""
+SIGNS: Mapping[str, frozenset[str]] = {
+    "policy": frozenset(model.event_type() for model in (PlanAuthorized, AuthorizationRevoked, RemedyAutonomyLowered)),
+    "verifier": frozenset(model.event_type() for model in (OutcomeVerified, OutcomeRejected, OutcomeInconclusive)),
+}
+"""Agent -> the event types that the runtime signs for it when it mints."""
 _BOUND: Final = frozenset(
     model.event_type()
     for model in (PlanAuthorized, AuthorizationRevoked, ApprovalGranted, ApprovalRejected, ConfigurationActivated)
@@ -75,6 +91,16 @@ def signer_of(record: Record, event_type: str, signers: list[Principal]) -> str 
         if holds(header, principal.public_key, event_type, record.key, record.value):
             return principal.name
     return None
+
+
+def check_answered_for(record: Record, event_type: str, signers: list[Principal]) -> Rejection | None:
+    """Why what an agent answers for does not count: the list has its role, and nobody with it has signed this."""
+    role = ANSWERED_FOR.get(event_type)
+    able = [principal for principal in signers if role in principal.roles]
+    if not able or signer_of(record, event_type, able) is not None:
+        return None
+    given = signer_of(record, event_type, signers)
+    return Rejection("signature", f"of `{given or 'nobody known'}`", f"of a principal with the role {role}")
 
 
 def check_activation(

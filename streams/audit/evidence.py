@@ -19,7 +19,7 @@ from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.audit.findings import Finding, Kind, at
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
-from autopilot.streams.trust import AUTHORITATIVE, check_activation, signer_of
+from autopilot.streams.trust import AUTHORITATIVE, SIGNED, check_activation, check_answered_for, signer_of
 
 GRACE_MS = 60_000
 """How long after its deadline a missing verdict is not yet held against anyone: clocks and queues."""
@@ -96,7 +96,7 @@ class Evidence:
         """Takes the records that follow."""
         for record in records:
             name = record.headers.get(EVENT_TYPE, b"").decode(errors="replace")
-            if name not in self._handlers and name not in AUTHORITATIVE:
+            if name not in self._handlers and name not in SIGNED:
                 continue
             if record.headers.get(RUN, self._run) != self._run:
                 continue
@@ -120,6 +120,10 @@ class Evidence:
         elif event.type in AUTHORITATIVE and signer_of(record, event.type, self.signers) is None:
             detail = f"a `{event.type}` without a signature of a known signer: it is foreign, and does not count"
             self._find(Kind.SIGNATURE, record, detail)
+        elif (refused := check_answered_for(record, event.type, self.signers)) is not None:
+            detail = f"a `{event.type}` with a signature {refused.value}, not {refused.expected}: it does not count"
+            self._find(Kind.SIGNATURE, record, detail)
+            return
         handler = self._handlers.get(event.type)
         if handler is not None:
             handler(record, event)

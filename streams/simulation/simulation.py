@@ -32,7 +32,8 @@ MAX_TICK_US = 30_000_000
 """The longest tick: when ticks are further apart, the observer takes it that the clock stood still."""
 GAP_US = 900_000_000
 """Where nothing was recorded for longer than this the clock jumps, unless it is said otherwise."""
-ADMINISTRATOR, POLICY, APPROVER, SEALER = "simulated-administrator", "policy", "simulated-approver", "simulated-sealer"
+ADMINISTRATOR, APPROVER, SEALER = "simulated-administrator", "simulated-approver", "simulated-sealer"
+POLICY, VERIFIER = "policy", "verifier"
 Progress = Callable[[int, int], None]
 """Told how many samples of how many have been gone through."""
 
@@ -73,7 +74,11 @@ def key_of(principal: str, seed: int) -> SigningKey:
 def signers(seed: int) -> Document:
     """The signer list of a simulation; it stands in for whatever signers the configuration has."""
     roles = {
-        ADMINISTRATOR: [Role.ADMINISTRATOR], POLICY: [Role.POLICY], APPROVER: [Role.APPROVER], SEALER: [Role.SEALER]
+        ADMINISTRATOR: [Role.ADMINISTRATOR],
+        POLICY: [Role.POLICY],
+        VERIFIER: [Role.VERIFIER],
+        APPROVER: [Role.APPROVER],
+        SEALER: [Role.SEALER],
     }  # fmt: skip
     principals = [
         Principal(name=name, public_key=key_of(name, seed).public_key, roles=list(held)) for name, held in roles.items()
@@ -107,7 +112,7 @@ class Simulation:
             five_agents(),
             start_us=int(self.ticks[0]) - 1,
             run=options.run,
-            keys=[key_of(POLICY, options.seed)],
+            keys=[key_of(name, options.seed) for name in (POLICY, VERIFIER)],
             responders=[self._world.respond, self._note_request],
         )
         self.runner.configure([*kept, signers(options.seed)], key_of(ADMINISTRATOR, options.seed))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from file_driver import FileDriver
 from fleet import FileFleet
-from loop import POLICY, five_agents
+from loop import KEYS, five_agents
 
 from autopilot.infra.effector.worker import EffectorWorker
 from autopilot.projections.catalogue import projections
@@ -22,6 +22,7 @@ from autopilot.schemas.signing import SigningKey
 from autopilot.streams.clock import Clock
 from autopilot.streams.kpis.topology import KpiOptions, KpiTopology
 from autopilot.streams.sealer import Sealer, SealerOptions
+from autopilot.streams.trust import SIGNS
 from autopilot.streams.worker import AgentWorker, WorkerOptions
 
 PARTITIONS = 4
@@ -70,14 +71,13 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
 def agent_worker(name: str, kafka: dict[str, str], registry: SchemaRegistry) -> AgentWorker:
     """The worker of one agent."""
     agent = next(agent for agent in five_agents() if agent.name == name)
-    signs = frozenset({"PlanAuthorized", "AuthorizationRevoked"}) if name == "policy" else frozenset()
     options = WorkerOptions(
         kafka=kafka,
         registry=registry,
         partitions=PARTITIONS,
         instance=f"{name}-0",
-        key=POLICY if name == "policy" else None,
-        signs=signs,
+        key=KEYS.get(name),
+        signs=SIGNS.get(name, frozenset()),
         snapshot_every=5_000,
     )
     return AgentWorker(agent, options)

@@ -11,6 +11,7 @@ from autopilot.agents.policy import PolicyAgent
 from autopilot.infra.approval_gateway import ApprovalGateway
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.shadow import ShadowHost
+from autopilot.streams.trust import SIGNS
 from autopilot.streams.worker import AgentWorker, WorkerOptions
 
 
@@ -33,7 +34,7 @@ def main() -> None:
         partitions=PARTITIONS,
         instance=f"{name}-0",
         key=POLICY if name == "policy" else None,
-        signs=frozenset({"PlanAuthorized", "AuthorizationRevoked"}) if name == "policy" else frozenset(),
+        signs=SIGNS.get(name, frozenset()),
         snapshot_every=15,
     )
     worker = AgentWorker(PolicyAgent(), options) if name == "policy" else ShadowHost(options)

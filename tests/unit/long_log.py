@@ -1,22 +1,22 @@
 """A long log from a short one: the ordinary course of some incidents, again and again under other ids.
 
-The ids of a copy differ in their last digits, and what bears the policy's signature is signed anew, so that the whole
+The ids of a copy differ in their last digits, and what bears an agent's signature is signed anew, so that the whole
 is a log that every reader takes for true. Times and event ids repeat; no view keeps anything by them.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from loop import POLICY, Loop
+from loop import KEYS, Loop
 
 from autopilot.schemas.contract import Topic
-from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.streams.kafka import producer
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
+from autopilot.streams.trust import SIGNS
 
 PARTITIONS = 4
 _ID = re.compile(rb"\b([a-z]{2,4}-[0-9a-f]{8})[0-9a-f]{8}\b")
-_SIGNED = {PlanAuthorized.event_type(), AuthorizationRevoked.event_type()}
+_SIGNED_BY = {kind: KEYS[agent] for agent, kinds in SIGNS.items() for kind in kinds}
 _ONCE = {b"ConfigurationActivated"}
 
 
@@ -38,8 +38,8 @@ def numbered(record: Record, number: int) -> Record:
     value = _ID.sub(lambda found: found[1] + b"%08x" % (number ^ int(found[0][-8:], 16)), record.value)
     kind = record.headers[EVENT_TYPE].decode()
     headers = record.headers
-    if kind in _SIGNED:
-        headers = {**headers, SIGNATURE: POLICY.sign(kind, record.key, value)}
+    if kind in _SIGNED_BY:
+        headers = {**headers, SIGNATURE: _SIGNED_BY[kind].sign(kind, record.key, value)}
     return record._replace(value=value, headers=headers)
 
 

@@ -54,6 +54,9 @@ REQUESTS = "http.server.request.count"
 ERRORS = "http.server.error.count"
 ADMINISTRATOR = SigningKey.from_bytes("ada", b"a" * 32)
 POLICY = SigningKey.from_bytes("policy", b"p" * 32)
+VERIFIER = SigningKey.from_bytes("verifier", b"v" * 32)
+KEYS = {"policy": POLICY, "verifier": VERIFIER}
+"""Agent -> the key that it signs with."""
 BUNDLE = """
 kind: PolicyBundle
 name: loop
@@ -139,10 +142,11 @@ def roll_back() -> Remedy:
 
 
 def signers() -> Document:
-    """The administrator and the policy agent."""
+    """The administrator and the agents that sign."""
     principals = [
         Principal(name="ada", public_key=ADMINISTRATOR.public_key, roles=[Role.ADMINISTRATOR]),
         Principal(name="policy", public_key=POLICY.public_key, roles=[Role.POLICY]),
+        Principal(name="verifier", public_key=VERIFIER.public_key, roles=[Role.VERIFIER]),
     ]
     return document(Signers(name="fleet", signers=principals).model_dump(mode="json"))
 
@@ -178,7 +182,7 @@ class Loop:
             five_agents(partitions),
             start_us=START_US,
             partitions=partitions,
-            keys=[POLICY],
+            keys=KEYS.values(),
             responders=[self._effector],
         )
         self._domain_of = {name: f"domain-{i % partitions}" for i, name in enumerate(self.names)}

@@ -7,7 +7,7 @@ says what share of its requests fails.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from loop import ADMINISTRATOR, ERRORS, POLICY, REQUESTS, signers
+from loop import ADMINISTRATOR, ERRORS, KEYS, POLICY, REQUESTS, signers
 from sagas import authorization
 
 from autopilot.agents.executor import Executor
@@ -135,7 +135,7 @@ class Rollout:
         self.history = [0]
         self.before: dict[str, int] = {}
         self.runner = InProcess(
-            [Observer(1), Executor(), Verifier()], start_us=START_US, keys=[POLICY], responders=[self._effector]
+            [Observer(1), Executor(), Verifier()], start_us=START_US, keys=KEYS.values(), responders=[self._effector]
         )
         self.runner.configure(documents(), ADMINISTRATOR)
         self.run(25)

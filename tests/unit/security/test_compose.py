@@ -80,7 +80,7 @@ def test_only_those_who_sign_share_the_folder_of_keys() -> None:
         for name in PROCESSES
         if not any(volume.endswith(f":{HOME}") for volume in SERVICES[name].get("volumes", []))
     }
-    assert sharing == {"policy", "sealer"}
+    assert sharing == {"policy", "sealer", "verifier"}
 
 
 def test_the_folder_with_everything_is_mounted_by_those_two_alone() -> None:

@@ -1,0 +1,101 @@
+"""A verdict counts with the verifier's signature alone, wherever it is read, once the signer list has a verifier."""
+
+from functools import cache
+
+from loop import POLICY, VERIFIER, Loop
+
+from autopilot.agents.planner import Planner
+from autopilot.projections.admission import Admission
+from autopilot.schemas.codec import Codec
+from autopilot.schemas.configuration import Principal, Role
+from autopilot.schemas.contract import Topic
+from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.events.runtime import DeadLettered
+from autopilot.schemas.events.verifier import OutcomeVerified
+from autopilot.schemas.registry import BundledRegistry
+from autopilot.schemas.signing import SigningKey
+from autopilot.streams.audit.evidence import Evidence
+from autopilot.streams.audit.findings import Kind
+from autopilot.streams.fold import PartitionFold
+from autopilot.streams.mint import Mint
+from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
+from autopilot.streams.trust import check_answered_for
+
+VERDICT = OutcomeVerified.event_type()
+CODEC = Codec(BundledRegistry())
+SIGNERS = [
+    Principal(name="policy", public_key=POLICY.public_key, roles=[Role.POLICY]),
+    Principal(name="verifier", public_key=VERIFIER.public_key, roles=[Role.VERIFIER]),
+]
+
+
+@cache
+def course() -> tuple[Record, ...]:
+    """The log of an incident that was mended and verified."""
+    loop = Loop(services=1)
+    loop.run(10)
+    loop.break_(loop.names[0])
+    loop.run(60)
+    return tuple(loop.runner.topics[str(Topic.LOG)][0])
+
+
+def is_verdict(record: Record) -> bool:
+    return record.headers[EVENT_TYPE].decode() == VERDICT
+
+
+def signed(record: Record, key: SigningKey | None) -> Record:
+    """The record under another signature, or none."""
+    headers = {name: value for name, value in record.headers.items() if name != SIGNATURE}
+    if key is not None:
+        headers[SIGNATURE] = key.sign(VERDICT, record.key, record.value)
+    return record._replace(headers=headers)
+
+
+def forged() -> list[Record]:
+    """The same log, whose verdicts nobody has signed."""
+    return [signed(record, None) if is_verdict(record) else record for record in course()]
+
+
+def test_the_verifier_signs_its_verdicts_and_nobody_elses_signature_will_do() -> None:
+    (verdict,) = filter(is_verdict, course())
+    assert check_answered_for(verdict, VERDICT, SIGNERS) is None
+    for key, given in ((None, "nobody known"), (POLICY, "policy"), (SigningKey.generate("verifier"), "nobody known")):
+        refused = check_answered_for(signed(verdict, key), VERDICT, SIGNERS)
+        assert refused is not None
+        assert refused.value == f"of `{given}`"
+
+
+def test_without_a_verifier_in_the_signer_list_no_signature_is_asked_for() -> None:
+    (verdict,) = filter(is_verdict, course())
+    assert check_answered_for(signed(verdict, None), VERDICT, SIGNERS[:1]) is None
+
+
+def tallies(records: list[Record]) -> tuple[int, list[str]]:
+    """Verified outcomes that the planner counted, and the classes of what it refused."""
+    planner = PartitionFold(Planner(), CODEC, Mint(CODEC, "planner", 1), reads_run="live")
+    letters = [CODEC.decode(out.value).payload for out in planner.step(records) if out.topic == Topic.DEAD_LETTERS]
+    refused = [letter.error_class for letter in letters if isinstance(letter, DeadLettered)]
+    return sum(tally.verified for tally in planner.state.tallies.values()), refused
+
+
+def test_a_forged_verdict_does_not_count_for_a_remedy_and_goes_to_the_dead_letters() -> None:
+    assert tallies(list(course())) == (1, [])
+    assert tallies(forged()) == (0, ["unauthorised"])
+
+
+def test_a_forged_verdict_is_in_no_view() -> None:
+    def shown(records: list[Record]) -> int:
+        admission = Admission(CODEC, EVENT_TYPES.values(), {})
+        return sum(1 for record in records if admission.admit(record) is not None and is_verdict(record))
+
+    assert (shown(list(course())), shown(forged())) == (1, 0)
+
+
+def test_the_audit_names_a_forged_verdict() -> None:
+    def found(records: list[Record]) -> list[Kind]:
+        evidence = Evidence(BundledRegistry())
+        evidence.feed(records)
+        return [finding.kind for finding in evidence.finish()]
+
+    assert found(list(course())) == []
+    assert Kind.SIGNATURE in found(forged())
