@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from autopilot.agents.planner.checks import faults
-from autopilot.infra.remedy_checks import faults_around
+from autopilot.infra.remedy_surroundings import faults_around
 from autopilot.policies.bundle import DOCUMENT_KINDS
 from autopilot.policies.bundle_file import BundleError, Problem, parse_bundle
 from autopilot.policies.checks import Level, check, run_tests

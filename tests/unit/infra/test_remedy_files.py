@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from autopilot.infra.cli.remedies import app
-from autopilot.infra.remedy_checks import verbs_of
+from autopilot.infra.remedy_surroundings import verbs_of
 from autopilot.schemas.remedy_schema import FILE_NAME, catalogue_schema, schema_text
 
 ROOT = Path(__file__).parents[3]
