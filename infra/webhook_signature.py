@@ -37,7 +37,10 @@ def signed_headers(key: bytes, message_id: str, at_s: int, body: bytes) -> dict[
 
 
 def is_authentic(key: bytes, headers: Mapping[str, str], body: bytes, now_s: int) -> bool:
-    """Whether a received request bears a signature of the key and is not too old. Header names are in lower case."""
+    """Whether a received request bears a signature of the key and is not too old: for whoever receives one.
+
+    Header names are in lower case.
+    """
     message_id, at, signatures = (headers.get(name, "") for name in (ID, TIMESTAMP, SIGNATURE))
     if not at.isdecimal() or abs(int(at) - now_s) > TOLERANCE_S:
         return False
