@@ -1,6 +1,7 @@
 """The few calls of the Amazon ECS API that the driver needs, with every fault as an error of the port.
 
 A call is made once: what is worth trying again is decided by the executor, and a deployment is not to be forced twice.
+What a change that broke off has done nobody knows: it is told as a timeout, unless ECS was not reached or refused it.
 """
 
 import threading
@@ -54,7 +55,6 @@ _CODES: Mapping[str, type[TargetError]] = {
     "ConflictException": ConflictError,
     "BandwidthLimitExceeded": TransientError,
     "RequestLimitExceeded": TransientError,
-    "ServerException": TransientError,
     "Throttling": TransientError,
     "ThrottledException": TransientError,
     "ThrottlingException": TransientError,
@@ -67,9 +67,11 @@ _STATUSES: Mapping[int, type[TargetError]] = {
     408: TransientError,
     429: TransientError,
 }
+_UNREACHED = (boto.ConnectTimeoutError, boto.EndpointConnectionError, boto.ProxyConnectionError)
+_BROKEN = (boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError)
 _FAULTS: Sequence[tuple[tuple[type[Exception], ...], type[TargetError]]] = (
     ((boto.ReadTimeoutError,), TargetTimeoutError),
-    ((boto.HTTPClientError, boto.ConnectionError, boto.ResponseStreamingError), TransientError),
+    (_BROKEN, TransientError),
     (
         (
             boto.NoCredentialsError,
@@ -153,7 +155,7 @@ class EcsClient:
 
     def update(self, cluster: str, name: str, **wanted: Any) -> Service:
         """Changes a service: `desiredCount`, `taskDefinition` or `forceNewDeployment`."""
-        with self._calls() as ecs:
+        with self._calls(writes=True) as ecs:
             return _service(ecs.update_service(cluster=cluster, service=name, **wanted)["service"])
 
     def check_release(self, release: str) -> None:
@@ -181,16 +183,18 @@ class EcsClient:
         return next((releases[arn] for arn in wanted if releases.get(arn, current) != current), "")
 
     @contextmanager
-    def _calls(self) -> Iterator["ECSClient"]:
+    def _calls(self, *, writes: bool = False) -> Iterator["ECSClient"]:
         try:
             with self._lock:
                 if self._connected is None:
                     self._connected = self._connect(self._access)
             yield self._connected
         except boto.ClientError as error:
-            raise _refusal(error) from error
+            raise _refusal(error, writes) from error
         except boto.BotoCoreError as error:
             kind = next((kind for types, kind in _FAULTS if isinstance(error, types)), PermanentError)
+            if writes and isinstance(error, _BROKEN) and not isinstance(error, _UNREACHED):
+                kind = TargetTimeoutError
             raise kind(f"ECS in {self._access.region}: {error}") from error
 
 
@@ -214,10 +218,11 @@ def connected(access: Access) -> "ECSClient":
     return made.client("ecs", endpoint_url=access.endpoint_url, config=once)
 
 
-def _refusal(error: boto.ClientError) -> TargetError:
+def _refusal(error: boto.ClientError, writes: bool) -> TargetError:
     told = error.response.get("Error", {})
     code, status = str(told.get("Code", "")), int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    kind = _CODES.get(code) or _STATUSES.get(status) or (TransientError if status >= 500 else PermanentError)
+    broken = TargetTimeoutError if writes else TransientError
+    kind = _CODES.get(code) or _STATUSES.get(status) or (broken if status >= 500 else PermanentError)
     return kind(f"{error.operation_name} is answered by {code}: {told.get('Message', '')}")
 
 

@@ -1,7 +1,8 @@
 """The calls to a Kubernetes API server that the driver needs, with every failure as an error of the port.
 
 The official client does them. Objects are plain dictionaries as the API has them. Each thread has a client of its own;
-it is made again after a 401, so that a token that was renewed in its file is taken up.
+it is made again after a 401, so that a token that was renewed in its file is taken up. What a write that broke off has
+done nobody knows: it is told as a timeout, unless the API server could not be reached at all or refused it.
 """
 
 import json
@@ -124,6 +125,7 @@ class KubernetesClient:
             body,
             field_manager=f"{self._manager}-cordon",
             _content_type=MERGE_PATCH,
+            writes=not dry_run,
             **_dry(dry_run),
         )
 
@@ -149,6 +151,7 @@ class KubernetesClient:
                 meta["name"],
                 meta["namespace"],
                 eviction,
+                writes=True,
             )
         except (MissingError, ConflictError):
             return  # it is gone already, or another pod has its name
@@ -172,12 +175,15 @@ class KubernetesClient:
             body,
             field_manager=f"{self._manager}-{concern}",
             _content_type=kind,
+            writes=not dry_run,
             **_dry(dry_run),
             **options,
         )
 
-    def _ask(self, method: Callable[[Any], Callable[..., Any]], *arguments: Any, **options: Any) -> Object:
-        with self._told():
+    def _ask(
+        self, method: Callable[[Any], Callable[..., Any]], *arguments: Any, writes: bool = False, **options: Any
+    ) -> Object:
+        with self._told(writes):
             asked = method(self._api())
             answer = asked(*arguments, **options, _preload_content=False, _request_timeout=CALL_TIMEOUT_S)
             content: Object = json.loads(answer.data)
@@ -201,15 +207,15 @@ class KubernetesClient:
         return api
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, writes: bool) -> Iterator[None]:
         try:
             yield
         except ApiException as error:
             if error.status == 401:
                 self._of_thread.api = None
-            raise _error_of(error) from None
+            raise _error_of(error, writes) from None
         except urllib3.exceptions.SSLError as error:
-            raise PermanentError(f"the API server's certificate is not accepted: {error}") from None
+            raise _broken(writes, PermanentError)(f"there is no secure connection to the API server: {error}") from None
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise TransientError(f"the API server cannot be reached: {error}") from None
         except urllib3.exceptions.TimeoutError:
@@ -217,7 +223,7 @@ class KubernetesClient:
         except (ConfigException, FileNotFoundError) as error:
             raise PermanentError(f"there is no usable credential of the cluster: {error}") from None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise TransientError(f"the API server cannot be reached: {error}") from None
+            raise _broken(writes, TransientError)(f"the API server's answer broke off: {error}") from None
 
 
 _LISTS: Mapping[str, Callable[[Any], Callable[..., Any]]] = {
@@ -248,7 +254,12 @@ def _dry(dry_run: bool) -> dict[str, str]:
     return {"dry_run": "All"} if dry_run else {}
 
 
-def _error_of(error: ApiException) -> TargetError:
+def _broken(writes: bool, otherwise: type[TargetError]) -> type[TargetError]:
+    """How a call is told of which nobody knows whether it arrived: only of a write that matters."""
+    return TargetTimeoutError if writes else otherwise
+
+
+def _error_of(error: ApiException, writes: bool) -> TargetError:
     status = _status_of(error)
     message = str(status.get("message") or error.reason or "no reason given")
     causes: Sequence[Object] = (status.get("details") or {}).get("causes") or []
@@ -259,8 +270,8 @@ def _error_of(error: ApiException) -> TargetError:
     if taken:
         return FieldsTakenError(text, frozenset(_quoted(one) for one in taken))
     if not error.status:
-        return PermanentError(f"the API server cannot be talked to: {message}")
-    default = TransientError if error.status >= _SERVER_ERROR else PermanentError
+        return _broken(writes, PermanentError)(f"the API server cannot be talked to: {message}")
+    default = _broken(writes, TransientError) if error.status >= _SERVER_ERROR else PermanentError
     return _ERRORS.get(error.status, default)(text)
 
 
