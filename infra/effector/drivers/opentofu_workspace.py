@@ -6,9 +6,9 @@ written with it tells the same act, tried again or undone, from another writer's
 """
 
 import json
-import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +30,10 @@ VARIABLES_FILE = "autopilot.auto.tfvars.json"
 LAST_LOOK_S = 2.0
 """How long a look at what a failure left may take, when the time is over."""
 _OWN_FOLDER = Path(".terraform", "autopilot")
+_SCRATCH = "plans-"
+_in_use: set[Path] = set()
+"""The folders for plans of this process; any other was left by one that died, whatever its process id was."""
+_making = threading.Lock()
 
 
 class State(NamedTuple):
@@ -98,13 +102,16 @@ class Workspace:
         """A folder for plans, which may hold secrets; what an effector that died left of its own is removed."""
         try:
             self._own.mkdir(mode=0o700, parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self._own))
+            with _making:
+                made = self._own / Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self._own)).name
+                _in_use.add(made)
         except OSError as error:
             raise DeniedError(f"{self._own} cannot be written: {error.strerror}") from None
         try:
             yield made
         finally:
             shutil.rmtree(made, ignore_errors=True)
+            _in_use.discard(made)
 
     def state(self, scratch: Path, deadline: float) -> State:
         """The state as it is."""
@@ -148,8 +155,8 @@ class Workspace:
     def end(self) -> None:
         """Nothing is under way any more."""
         self._note.unlink(missing_ok=True)
-        for left in self._own.glob("*-*"):
-            if not left.name.startswith(f"{os.getpid()}-"):
+        with _making:
+            for left in set(self._own.glob("*-*")) - _in_use:
                 shutil.rmtree(left, ignore_errors=True)
 
     def _serial(self, scratch: Path, deadline: float) -> int | None:
