@@ -5,9 +5,9 @@ TargetError                 the target is not as it was asked to be
 +-- PermanentError               do not try again: the request itself cannot succeed
 +-- TargetTimeoutError           it took too long: the effect may be there in part
 |   +-- PartialError                 part of the effect is there, and the rest cannot be had
-+-- DeniedError                  the target refused the credential: a person must look at it
++-- DeniedError                  the target refused the credential: do not try again with it
 +-- MissingError                 there is no such target
-+-- ConflictError                another writer changed the target: observe it again, then decide
++-- ConflictError                another writer changed the target: do not try again, plan anew on what is there now
 """
 
 from collections.abc import Mapping, Sequence
