@@ -9,16 +9,13 @@ Every request is counted. Exit code 1 when something did not happen; the message
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-
-from rich.console import Console
 
 from examples.canary.count import Count, table
 from examples.canary.rollout import DONE_WITHIN_S, REMEDY, Rollout, require, whole_of
 from examples.canary.stage import BUSY_RATE, CANARY, IDLE_RATE, STABLE, CanaryStage
 from examples.shop.fleet import PROJECT
 from examples.shop.incident import Result
-from examples.shop.performance import command, run, summary
+from examples.shop.performance import command, summary
 
 HOME = PROJECT / ".autopilot" / "canary-demo"
 SLOW, GOOD, BAD = "v1", "v2", "v3"
@@ -122,14 +119,9 @@ def both(stage: CanaryStage) -> list[Story]:
     return stories
 
 
-def give(home: Path, console: Console) -> int:
-    """The whole demonstration; the exit code."""
-    return run(home, console, CanaryStage, both)
-
-
 def main() -> None:
     """Command line of the demonstration."""
-    command("A canary behind HAProxy: a bad release and a good one.", HOME, give)
+    command("A canary behind HAProxy: a bad release and a good one.", HOME, CanaryStage, both)
 
 
 if __name__ == "__main__":

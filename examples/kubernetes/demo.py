@@ -9,15 +9,11 @@ from the log and ends everything again. Exit code 1 when something did not happe
 logs are.
 """
 
-from pathlib import Path
-
-from rich.console import Console
-
 from examples.kubernetes.fleet import CANARY, STABLE
 from examples.kubernetes.stage import NORMAL_RATE, ClusterStage
 from examples.shop.fleet import PROJECT
 from examples.shop.incident import Incident, Result
-from examples.shop.performance import command, run, summary
+from examples.shop.performance import command, summary
 from examples.shop.watch import NotSeenError
 
 HOME = PROJECT / ".autopilot" / "kubernetes-demo"
@@ -96,14 +92,9 @@ def play(stage: ClusterStage) -> None:
     stage.console.print(summary("Three incidents on Kubernetes", results))
 
 
-def give(home: Path, console: Console) -> int:
-    """The whole demonstration; the exit code."""
-    return run(home, console, ClusterStage, play)
-
-
 def main() -> None:
     """Command line of the demonstration."""
-    command("Three incidents on a real Kubernetes.", HOME, give)
+    command("Three incidents on a real Kubernetes.", HOME, ClusterStage, play)
 
 
 if __name__ == "__main__":

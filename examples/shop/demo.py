@@ -7,14 +7,11 @@ and ends everything again. Exit code 1 when something did not happen; the messag
 """
 
 import time
-from pathlib import Path
-
-from rich.console import Console
 
 from examples.shop.fleet import PROCESSES, PROJECT
 from examples.shop.incident import ACTS, Incident, Result
 from examples.shop.layout import Fault
-from examples.shop.performance import command, run, summary
+from examples.shop.performance import command, summary
 from examples.shop.stage import NORMAL_RATE, Stage
 from examples.shop.watch import NotSeenError
 
@@ -97,14 +94,9 @@ def play(stage: Stage) -> None:
     stage.console.print(summary("Three incidents", results))
 
 
-def give(home: Path, console: Console) -> int:
-    """The whole demonstration; the exit code."""
-    return run(home, console, Stage, play)
-
-
 def main() -> None:
     """Command line of the demonstration."""
-    command("Three incidents in the shop, on a real Kafka.", HOME, give)
+    command("Three incidents in the shop, on a real Kafka.", HOME, Stage, play)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,12 @@ def run(
     return 0
 
 
-def command(description: str, default_home: Path, give: Callable[[Path, Console], int]) -> NoReturn:
+def command(
+    description: str,
+    default_home: Path,
+    stage_of: Callable[[Path, Console], AnyStage],
+    play: Callable[[AnyStage], object],
+) -> NoReturn:
     """Command line of a demonstration."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
@@ -50,7 +55,7 @@ def command(description: str, default_home: Path, give: Callable[[Path, Console]
     signal.signal(signal.SIGTERM, _interrupted)
     terminal = sys.stdout.isatty()
     console = Console(soft_wrap=not terminal, width=None if terminal else 160)
-    sys.exit(give(arguments.home.resolve(), console))
+    sys.exit(run(arguments.home.resolve(), console, stage_of, play))
 
 
 def summary(title: str, results: list[Result]) -> Table:
