@@ -87,6 +87,7 @@ test-real: $(READY) ## Tests on a real Kafka
 
 test-targets: $(READY) ## Every driver at its real target: conformance, crash points (ARGS=--all for every verb; builds what it lacks)
 	$(call say,targets: each driver at the real thing; what is missing is installed or built once)
+	@PYTHON=$(abspath $(BIN)/python) infra/targets/prepare.sh
 	@$(BIN)/pytest -v -n 3 --dist loadscope $(ARGS) tests/targets
 
 chaos-targets: $(READY) ## Effector and executor killed at random through 300 actions at real targets (REAL_ACTIONS=N for another number)

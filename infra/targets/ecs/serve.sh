@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Amazon's ECS API on 127.0.0.1, served by MiniStack, with tasks as real containers of a Podman of its own.
 #
+#   infra/targets/ecs/serve.sh install   installs what it needs
 #   infra/targets/ecs/serve.sh PORT      serves until it is ended; whoever calls without a credential of IAM's is refused
 #
 # Needs root, on Debian or Ubuntu. What it installs stays in autopilot/ecs in the user's cache folder (AUTOPILOT_CACHE:
@@ -52,7 +53,8 @@ case ${1:-} in
         export AUTH=true BIND_HOST=127.0.0.1 GATEWAY_PORT=$2 SERVICES=ecs,iam,sts LOG_LEVEL=${LOG_LEVEL:-WARNING}
         exec "$environment/bin/python" -m ministack
         ;;
-    '' | *[!0-9]*) sed -n '2,10p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    install) install ;;
+    '' | *[!0-9]*) sed -n '2,11p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
     *)
         install
         # a service's images are looked for at their registry first: that there is none is told at once
