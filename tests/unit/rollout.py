@@ -7,6 +7,7 @@ says what share of its requests fails.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import sagas
 from loop import ADMINISTRATOR, ERRORS, KEYS, POLICY, REQUESTS, signers
 from sagas import authorization
 
@@ -32,9 +33,7 @@ from autopilot.schemas.events.executor import StageReached, StepRequested
 from autopilot.schemas.events.observer import SliKind
 from autopilot.schemas.events.planner import (
     Action,
-    ConfidenceBasis,
     PlanProposed,
-    RiskClass,
     StageGate,
     Step,
     Verification,
@@ -83,27 +82,8 @@ def plan(of: list[Step] | None = None) -> PlanProposed:
         after_ms=30_000,
         deadline_ms=120_000,
     )
-    return PlanProposed(
-        plan_id="plan-1",
-        incident_id="inc-1",
-        plan_hash=plan_hash(taken, verification),
-        remedy="roll-out",
-        remedy_digest="sha256:0",
-        summary="roll out in stages",
-        steps=taken,
-        verification=verification,
-        risk_class=RiskClass.LOW,
-        reversible=True,
-        blast_radius_bp=500,
-        blast_radius_instances=1,
-        cost=1,
-        confidence_bp=5_000,
-        basis=ConfidenceBasis(
-            context="web/x", prior_successes_milli=1, prior_failures_milli=1, verified=0, rejected=0, mean_bp=5_000
-        ),
-        alternatives=[],
-        attempt=1,
-        expires_at_us=START_US + 3_600_000_000,
+    return sagas.plan(*taken).model_copy(
+        update={"plan_hash": plan_hash(taken, verification), "verification": verification, "remedy": "roll-out"}
     )
 
 
