@@ -2,15 +2,13 @@
 
 import json
 import os
-import signal as signals
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from killable import Killable
 from policy_world import PEOPLE, documents, incident, plan, preview, signal
 from scenario import Said
 
@@ -143,34 +141,12 @@ def await_(condition: Callable[[], bool], what: str, seconds: float = 30) -> Non
         time.sleep(0.1)
 
 
-class Mortal:
-    """A process that is killed and comes back."""
+class Mortal(Killable):
+    """A process of the governance that is killed and comes back."""
 
     def __init__(self, *arguments: str) -> None:
-        self._command = [sys.executable, str(Path(__file__).with_name("governed_process.py")), *arguments]
-        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _PATHS))}
-        self._start()
-
-    def _start(self) -> None:
-        self.process = subprocess.Popen(
-            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def kill(self) -> None:
-        """SIGKILL, and a new start."""
-        os.kill(self.process.pid, signals.SIGKILL)
-        self.process.wait()
-        self._start()
-
-    def stop(self) -> None:
-        """Ends it."""
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+        program = Path(__file__).with_name("governed_process.py")
+        super().__init__(program, *arguments, env={"PYTHONPATH": os.pathsep.join(map(str, _PATHS))})
 
 
 @contextmanager

@@ -1,10 +1,6 @@
 """Executor and effector on a real Kafka, the effector killed again and again: each effect once, or honestly unknown."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from killable import Killable
 from sagas import ADA, POLICY, act, authorization, plan, signers, step
 
 from autopilot.agents.executor import Executor
@@ -45,29 +42,11 @@ ENDS = (ExecutionCompleted, ExecutionFailed, ExecutionRolledBack)
 pytestmark = pytest.mark.kafka
 
 
-class Effector:
+class Effector(Killable):
     """The effector's process."""
 
     def __init__(self, cluster: dict[str, str], folder: Path) -> None:
-        self._command = [sys.executable, str(PROGRAM), cluster["bootstrap.servers"], str(folder)]
-        self._start()
-
-    def _start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self._start()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+        super().__init__(PROGRAM, cluster["bootstrap.servers"], str(folder))
 
 
 @contextmanager

@@ -1,10 +1,7 @@
 """The notifier on a real Kafka with real receivers: said once in the log, delivered at least once, also when killed."""
 
 import json
-import os
 import random
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from killable import Killable
 from sagas import ADA, BOB, signers
 
 from autopilot.infra.cli.main import main
@@ -85,33 +83,14 @@ def receiver() -> Iterator[Receiver]:
     it.close()
 
 
-class Notifier:
+class Notifier(Killable):
     """The process, and what it logs."""
 
     def __init__(self, cluster: dict[str, str], folder: Path, channels: list[dict[str, Any]]) -> None:
         path = folder / "channels.yaml"
         path.write_text(yaml.safe_dump({"channels": channels}))
         self.log = folder / "notifier.log"
-        self._command = [sys.executable, str(PROGRAM), cluster["bootstrap.servers"], str(path)]
-        self._start()
-
-    def _start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self._start()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+        super().__init__(PROGRAM, cluster["bootstrap.servers"], str(path), log=self.log)
 
 
 @contextmanager
