@@ -1,10 +1,13 @@
-"""Plans about real targets, and the decisions that authorise them."""
+"""Plans about real targets, the decisions that authorise them, and single attempts at their steps."""
 
 import time
 from typing import Any
 
-from sagas import authorization, plan, step
+from sagas import authorization, plan, request, step
 
+from autopilot.infra.effector.port import Driver
+from autopilot.infra.effector.work import Prepared, carry_out
+from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionRolledBack
 from autopilot.schemas.events.planner import REVERT, Action, PlanProposed, Step
 from autopilot.schemas.events.policy import PlanAuthorized
@@ -12,6 +15,8 @@ from autopilot.schemas.events.verifier import Outcome
 from autopilot.schemas.plan_hash import plan_hash
 
 LASTS_US = 3_600_000_000
+KEY = "key-1"
+"""Of a single attempt."""
 
 
 def reverting(action: Action) -> Action:
@@ -58,3 +63,10 @@ def proposal(name: str, *steps: Step) -> tuple[PlanProposed, PlanAuthorized]:
     assert of.plan_hash == plan_hash(of.steps, of.verification)
     decided = authorization(of, decision_id=f"dec-{name}")
     return of, decided.model_copy(update={"not_after_us": not_after_us})
+
+
+def attempt(driver: Driver, action: Action, timeout_s: float) -> Payload:
+    """What the effector records of one attempt at an action, under the key `KEY`."""
+    asked = request(plan(first_step(action, timeout_s, revert=False))).model_copy(update={"idempotency_key": KEY})
+    prepared = Prepared(driver.observe(action.target), driver.verbs[action.verb])
+    return carry_out({action.driver: driver}, asked, prepared)

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from plans import attempt
 from pydantic import ValidationError
 from rigs.command import ANNOUNCE, RESTART, SET_SIZE, act, driver_of
 from systems.command import SECRET, Runbooks
@@ -28,9 +29,7 @@ from autopilot.infra.effector.port import (
     TargetTimeoutError,
     TransientError,
 )
-from autopilot.infra.effector.work import Prepared, carry_out
 from autopilot.schemas.events.effector import FailureClass, StepFailed, StepIndeterminate
-from autopilot.schemas.events.executor import StepRequested
 from autopilot.schemas.events.planner import Action
 
 PRINTS = '#!/bin/sh\nenv | sort > {folder}/seen\nfor a in "$@"; do echo "[$a]" >> {folder}/seen; done\n'
@@ -205,32 +204,14 @@ def test_of_a_state_secret_values_are_not_told_and_put_into_no_command(
     assert not (runbooks.folder / "seen").exists()
 
 
-def result(driver: CommandDriver, action: Action) -> Any:
-    """What the effector records of one attempt."""
-    request = StepRequested(
-        execution_id="e",
-        plan_id="p",
-        incident_id="i",
-        decision_id="d",
-        step_id="s",
-        phase="forward",
-        attempt=1,
-        idempotency_key="key-1",
-        action=action,
-        timeout_ms=5_000,
-        not_after_us=0,
-    )
-    return carry_out({"command": driver}, request, Prepared(driver.observe("web"), driver.verbs[action.verb]))
-
-
 def test_a_blind_failure_is_unknown_unless_its_exit_code_is_explained(
     runbooks: Runbooks, driver: CommandDriver
 ) -> None:
     runbooks.flag("half", up=True)
-    assert isinstance(result(driver, ANNOUNCE.action), StepIndeterminate)
+    assert isinstance(attempt(driver, ANNOUNCE.action, 5.0), StepIndeterminate)
     assert runbooks.history == ["announce web key-1"]
     runbooks.flag("unavailable", up=True)
-    told = result(driver, ANNOUNCE.action)
+    told = attempt(driver, ANNOUNCE.action, 5.0)
     assert isinstance(told, StepFailed)
     assert told.failure is FailureClass.TRANSIENT
 

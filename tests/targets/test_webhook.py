@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plans import attempt
 from pydantic import ValidationError
 from rigs.webhook import ROTATE, SET, act, driver_of
 from systems.webhook import BLIND, DEFAULT, KEYED, SECRET, TOKEN, WebhookService, webhook_service
@@ -21,9 +22,7 @@ from autopilot.infra.effector.port import (
     TargetTimeoutError,
     TransientError,
 )
-from autopilot.infra.effector.work import Prepared, carry_out
 from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepSucceeded
-from autopilot.schemas.events.executor import StepRequested
 from autopilot.schemas.events.planner import Action
 
 
@@ -40,24 +39,6 @@ def driver(service: WebhookService) -> WebhookDriver:
 
 def apply(driver: WebhookDriver, action: Action = SET.action, key: str = "key-1", timeout_s: float = 5.0) -> bool:
     return driver.apply(action, driver.observe(action.target), key, timeout_s).changed
-
-
-def step(driver: WebhookDriver, action: Action) -> Any:
-    """What the effector records of one attempt."""
-    request = StepRequested(
-        execution_id="e",
-        plan_id="p",
-        incident_id="i",
-        decision_id="d",
-        step_id="s",
-        phase="forward",
-        attempt=1,
-        idempotency_key="key-1",
-        action=action,
-        timeout_ms=1_000,
-        not_after_us=0,
-    )
-    return carry_out({"webhook": driver}, request, Prepared(driver.observe(action.target), driver.verbs[action.verb]))
 
 
 def test_a_call_says_what_is_wanted_under_its_key(service: WebhookService, driver: WebhookDriver) -> None:
@@ -109,13 +90,13 @@ def test_what_runs_on_after_the_answer_is_waited_for(service: WebhookService, dr
 
 def test_a_call_whose_answer_is_lost_is_looked_up(service: WebhookService, driver: WebhookDriver) -> None:
     service.mode.drop = True
-    assert isinstance(step(driver, SET.action), StepSucceeded)
+    assert isinstance(attempt(driver, SET.action, 1.0), StepSucceeded)
     assert len(service.history[KEYED]) == 1
 
 
 def test_a_lost_answer_of_what_cannot_be_looked_up_is_unknown(service: WebhookService, driver: WebhookDriver) -> None:
     service.mode.drop = True
-    assert isinstance(step(driver, ROTATE.action), StepIndeterminate)
+    assert isinstance(attempt(driver, ROTATE.action, 1.0), StepIndeterminate)
     assert service.history[BLIND] == ["rotate default -> canary"]
 
 
@@ -124,7 +105,7 @@ def test_a_servers_error_leaves_open_whether_a_blind_call_was_done(
     service: WebhookService, driver: WebhookDriver, status: int
 ) -> None:
     service.mode.status = status
-    result = step(driver, ROTATE.action)
+    result = attempt(driver, ROTATE.action, 1.0)
     assert isinstance(result, StepIndeterminate)
     assert str(status) in result.reason
 
@@ -251,4 +232,4 @@ def test_a_blind_refusal_is_a_failure_and_not_unknown(service: WebhookService, d
     with pytest.raises(ConflictError):
         driver.apply(ROTATE.action, before, "key-1", 5.0)
     service.mode.status = 429
-    assert isinstance(step(driver, ROTATE.action), StepFailed)
+    assert isinstance(attempt(driver, ROTATE.action, 1.0), StepFailed)
