@@ -13,7 +13,7 @@ own functions: a check acts, forgets that it acted, and takes the step up again.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from autopilot.infra.effector.port import (
     Applied,
@@ -40,8 +40,7 @@ from autopilot.schemas.identity import derived_id
 
 SLACK_S = 6.0
 """How much longer than its timeout an act may take."""
-
-
+P = TypeVar("P", bound=Payload)
 _HARMLESS = frozenset({Fault.DENIED, Fault.MISSING, Fault.UNREACHABLE, Fault.CONFLICT})
 
 
@@ -79,8 +78,9 @@ def report(rig: Rig) -> Iterator[str]:
     for check in checks(type(rig)):
         try:
             check.run(rig)
-        except (NonconformantError, TargetError) as error:
-            yield f"FAILED  {check}: {error}"
+        except Exception as error:  # also one that no driver should raise: the others are still checked
+            told = error if isinstance(error, NonconformantError) else f"{type(error).__name__}: {error}"
+            yield f"FAILED  {check}: {told}"
         else:
             yield f"ok      {check}"
     for fault, why in rig.impossible.items():
@@ -196,10 +196,10 @@ def _taken_up_before(bench: _Bench) -> None:
         _require(seen is False, f"before it was applied `happened` tells {seen}")
     result = bench.take_up()
     if bench.case.crash_class is CrashClass.BLIND:
-        _require(isinstance(result, StepIndeterminate), f"it was answered by {result}")
+        _of_kind(result, StepIndeterminate)
         bench.expect_done(0, "a blind act was cut short")
     else:
-        _require(isinstance(result, StepSucceeded), f"it was answered by {result}")
+        _of_kind(result, StepSucceeded)
         bench.expect_done(bench.case.effects, "it was taken up")
 
 
@@ -208,9 +208,10 @@ def _taken_up_after(bench: _Bench) -> None:
     bench.apply()
     result = bench.take_up()
     if bench.case.crash_class is CrashClass.BLIND:
-        _require(isinstance(result, StepIndeterminate), f"it was answered by {result}")
+        _of_kind(result, StepIndeterminate)
     else:
-        _require(isinstance(result, StepSucceeded) and result.changed, f"it was answered by {result}")
+        changed = _of_kind(result, StepSucceeded).changed
+        _require(changed, "of what was done and taken up it says that nothing was changed")
     bench.expect_done(bench.case.effects, "it was taken up")
 
 
@@ -279,8 +280,9 @@ def _refuses(case: Case, parameters: Mapping[str, str]) -> Callable[[Rig], None]
         error = _expect(
             PermanentError, lambda: bench.driver.apply(odd, bench.before, bench.key, case.timeout_s), "apply"
         )
-        names = [k for k in parameters.keys() | case.action.parameters.keys() if _differs(parameters, case, k)]
-        _require(any(name in str(error) for name in names), f"`{error}` names none of {sorted(names)}")
+        odd_ones = [k for k in parameters.keys() | case.action.parameters.keys() if _differs(parameters, case, k)]
+        told = [name for name in odd_ones if f"`{name}`" in str(error) and _value(parameters, case, name) in str(error)]
+        _require(bool(told), f"`{error}` names none of {sorted(odd_ones)} with its value")
         bench.expect_done(0, "refused parameters")
 
     return run
@@ -290,11 +292,16 @@ def _differs(parameters: Mapping[str, str], case: Case, name: str) -> bool:
     return parameters.get(name) != case.action.parameters.get(name)
 
 
+def _value(parameters: Mapping[str, str], case: Case, name: str) -> str:
+    """The value that a refusal must show: none of a parameter that is not given or that nobody knows."""
+    return parameters.get(name, "") if name in case.action.parameters else ""
+
+
 def _unknown_verb(rig: Rig) -> None:
     bench = _Bench(rig, rig.cases[0])
     result = bench.prepare("no-such-verb")
-    failed = isinstance(result, StepFailed) and result.failure is FailureClass.PERMANENT
-    _require(failed, f"it was answered by {result}")
+    failed = _of_kind(result, StepFailed)
+    _require(failed.failure is FailureClass.PERMANENT, f"it is told as {failed.failure}: {failed.reason}")
     bench.expect_done(0, "an unknown verb")
 
 
@@ -319,17 +326,25 @@ def _meet(rig: Rig, fault: Fault, provoked: Provoked) -> Observation:
     if before is None:
         try:
             before = driver.observe(action.target)
-        except ERRORS[fault]:
+        except ERRORS[fault] as error:
             _require(fault is not Fault.PARTIAL, "it timed out before it did its part")
+            _require_named(fault, action, error)
             return Observation({})
     known = before or Observation({})
     begun = time.monotonic()
     key = derived_id("conformance", rig.name, fault, str(time.time_ns()))
-    _expect(ERRORS[fault], lambda: driver.apply(action, known, key, provoked.timeout_s), "apply")
+    raised = _expect(ERRORS[fault], lambda: driver.apply(action, known, key, provoked.timeout_s), "apply")
     took_s = time.monotonic() - begun
     most_s = provoked.timeout_s + SLACK_S
+    _require_named(fault, action, raised)
     _require(took_s <= most_s, f"it took {took_s:.1f} s, with a timeout of {provoked.timeout_s:.0f} s")
     return known
+
+
+def _require_named(fault: Fault, action: Action, error: TargetError) -> None:
+    """Whoever reads that something is missing must see what."""
+    name = action.target.rpartition("/")[2]
+    _require(fault is not Fault.MISSING or name in str(error), f"`{error}` does not name the target `{action.target}`")
 
 
 def _mends(rig: Rig, case: Case, before: Observation, count: int) -> None:
@@ -359,6 +374,13 @@ def _expect(kind: type[TargetError], act: Callable[[], Any], what: str) -> Targe
     except Exception as error:
         raise NonconformantError(f"{what} raised {type(error).__name__}: {error}; expected {kind.__name__}") from error
     raise NonconformantError(f"{what} gave {given}, expected {kind.__name__}")
+
+
+def _of_kind(result: Any, kind: type[P]) -> P:
+    if not isinstance(result, kind):
+        told = f"`{type(result).__name__}`: {getattr(result, 'reason', result)}"
+        raise NonconformantError(f"it was answered by {told}; expected `{kind.__name__}`")
+    return result
 
 
 def _require(condition: bool, complaint: str) -> None:

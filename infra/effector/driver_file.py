@@ -78,7 +78,18 @@ def _driver(where: str, entry: Any) -> Driver:
     try:
         driver: Driver = getattr(module, kind.driver)(getattr(module, kind.settings).model_validate(settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise TargetsFileError(f"{where}.{field} is {first['input']!r}: {first['msg']}") from error
+        raise TargetsFileError(f"{where}{_complaint(error)}") from None
+    except (OSError, ValueError) as error:
+        raise TargetsFileError(f"{where}: driver `{entry['driver']}` cannot be made: {error}") from error
     return driver
+
+
+def _complaint(error: ValidationError) -> str:
+    """The first thing that is wrong. Values of what nobody asked for are not told: they may be secrets."""
+    first = error.errors()[0]
+    field = "".join(f".{part}" for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{field} is missing, and is needed"
+    if first["type"] == "extra_forbidden":
+        return f"{field} is no setting of this driver"
+    return f"{field} is {first['input']!r}: {first['msg']}"

@@ -129,7 +129,7 @@ def test_what_the_settings_do_not_name_is_not_touched(web: Ecs) -> None:
         driver.observe(f"{CLUSTER}/half")
     with pytest.raises(PermanentError, match="out of the bounds 1 to 2"):
         run(driver, act("scale", count="3"))
-    with pytest.raises(PermanentError, match="of the family `web`, allowed are: none"):
+    with pytest.raises(PermanentError, match="`task_definition` is `web:2`, allowed are revisions of: none"):
         run(driver, act("set_task_definition", task_definition="web:2"))
     assert web.changes("web") == before
 

@@ -319,7 +319,7 @@ def test_a_revert_does_not_overwrite_another_writer(edge: Edge) -> None:
 
 
 def test_an_address_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="neither a unix:///path nor a tcp"):
+    with pytest.raises(ValueError, match="should match pattern"):
         HaproxyDriver(HaproxySettings(url=f"http://{tmp_path}", backends=(BACKEND,)))
 
 

@@ -203,7 +203,7 @@ class AwsEcsDriver:
         families = self._bounds(action.target).families
         if match[1] not in families:
             allowed = ", ".join(families) or "none"
-            raise PermanentError(f"`task_definition` is of the family `{match[1]}`, allowed are: {allowed}")
+            raise PermanentError(f"`task_definition` is `{text}`, allowed are revisions of: {allowed}")
         return text
 
     # -- restart -----------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class HaproxySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "haproxy"
-    url: str
+    url: str = Field(pattern=r"^(unix:///.+|tcp://.+:[0-9]+)$")
     backends: tuple[str, ...] = Field(min_length=1)
     min_serving: int = Field(default=1, ge=1)
     max_step_percent: int = Field(default=100, ge=1, le=100)

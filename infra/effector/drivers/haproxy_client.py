@@ -60,8 +60,6 @@ class HaproxyClient:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("unix", "tcp") or (parts.scheme == "tcp" and not parts.port):
-            raise ValueError(f"`{url}` is neither a unix:///path nor a tcp://host:port url")
         self._url = url
         self._path = parts.path if parts.scheme == "unix" else ""
         self._host = (parts.hostname or "", parts.port or 0)
@@ -109,7 +107,7 @@ class HaproxyClient:
         except _NoAnswerError as error:
             raise TransientError(str(error)) from None
         if not answer.startswith(("1\n", "# ")):
-            raise _refused(answer.strip())
+            raise _refused(command, answer.strip())
         return answer
 
     def _change(self, command: str) -> None:
@@ -118,14 +116,14 @@ class HaproxyClient:
         except _NoAnswerError as error:
             raise TargetTimeoutError(f"{error}, and may have done it") from None
         if answer not in _DONE:
-            raise _refused(answer)
+            raise _refused(command, answer)
 
     def _ask(self, command: str) -> str:
         try:
             with self._connect() as connection:
                 return self._talk(connection, command)
         except TimeoutError:
-            raise TargetTimeoutError(f"haproxy does not answer within {self._timeout_s:.0f} s") from None
+            raise TargetTimeoutError(f"haproxy at {self._url} does not answer within {self._timeout_s:g} s") from None
         except PermissionError as error:
             raise DeniedError(f"haproxy at {self._url}: {error.strerror}") from None
         except OSError as error:
@@ -161,10 +159,10 @@ def checked(name: str, field: str = "server") -> str:
     return name
 
 
-def _refused(answer: str) -> TargetError:
+def _refused(command: str, answer: str) -> TargetError:
     first = answer.splitlines()[0] if answer else "nothing"
     kind = next((kind for beginning, kind in _REFUSALS if answer.startswith(beginning)), PermanentError)
-    return kind(f"haproxy answers: {first}")
+    return kind(f"haproxy answers to `{command}`: {first}")
 
 
 def _row(columns: dict[str, str], sessions: int) -> Row:

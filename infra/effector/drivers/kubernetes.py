@@ -22,9 +22,9 @@ State keys of a deployment: `release` (image), `previous_release`, `desired`, `r
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from autopilot.infra.effector.drivers.kubernetes_client import KubernetesClient
 from autopilot.infra.effector.drivers.kubernetes_deployments import Deployments, Place
@@ -57,6 +57,15 @@ class KubernetesSettings(BaseModel):
     takes_over_from: frozenset[str] = Field(
         default=frozenset(), description="field managers whose fields may be taken, such as `kubectl` or `helm`"
     )
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        for name, most in {"max_replicas": self.max_replicas, **self.max_replicas_of}.items():
+            if self.min_replicas > most:
+                raise ValueError(
+                    f"`min_replicas` is {self.min_replicas}, expected at most {most}, the most of `{name}`"
+                )
+        return self
 
 
 class KubernetesDriver:

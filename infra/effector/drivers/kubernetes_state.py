@@ -12,6 +12,8 @@ TEMPLATE_HASH = "pod-template-hash"
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 MIRROR = "kubernetes.io/config.mirror"
 MIB = 1024 * 1024
+BEING_STARTED = frozenset({"ContainerCreating", "PodInitializing"})
+"""Why a container waits of which nothing is wrong yet."""
 COMPLETE, PROGRESSING, STUCK = "complete", "progressing", "stuck"
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
@@ -123,12 +125,27 @@ def complaints_of(pods: Sequence[Object]) -> str:
     """What the pods that are not ready say of it, such as `CrashLoopBackOff` or `OOMKilled`; empty without any."""
     reasons: dict[str, None] = {}
     for pod in pods:
-        for one in pod.get("status", {}).get("containerStatuses") or []:
+        for one in _containers_of(pod):
             if not one.get("ready"):
-                waiting = one.get("state", {}).get("waiting", {}).get("reason", "")
                 ended = (one.get("state", {}).get("terminated") or one.get("lastState", {}).get("terminated")) or {}
-                reasons |= dict.fromkeys(reason for reason in (waiting, ended.get("reason", "")) if reason)
+                reasons |= dict.fromkeys(reason for reason in (_waits(one), ended.get("reason", "")) if reason)
     return ", ".join(reasons)
+
+
+def cannot_start(pod: Object) -> bool:
+    """Whether a container of the pod waits since it cannot be started: `ImagePullBackOff`, `CrashLoopBackOff`, ..."""
+    return any(_waits(one) and _waits(one) not in BEING_STARTED for one in _containers_of(pod))
+
+
+def _containers_of(pod: Object) -> Sequence[Object]:
+    """What is known of the pod's containers; of those first that have to end before the others are started."""
+    status = pod.get("status", {})
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+
+
+def _waits(container: Object) -> str:
+    """Why a container waits; empty when it does not."""
+    return str((container.get("state", {}).get("waiting") or {}).get("reason", ""))
 
 
 def is_evictable(pod: Object) -> bool:

@@ -41,9 +41,9 @@ class Releases:
     def check(self, release: str) -> None:
         """Raises unless `release` is a release that is there."""
         if not _NAME.fullmatch(release) or release in _POINTERS:
-            raise PermanentError(f"`{release}` is not the name of a release")
+            raise PermanentError(f"`release` is `{release}`, expected the name of a release in {self.folder}")
         if not (self.folder / release).exists():
-            raise MissingError(f"there is no release `{release}` of `{self.folder.name}`")
+            raise MissingError(f"`release` is `{release}`, and there is none of that name in {self.folder}")
 
     def switch(self, release: str) -> None:
         """Points `current` to `release`, after `previous` to what was current. Each pointer is replaced at once."""

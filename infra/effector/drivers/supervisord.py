@@ -25,6 +25,7 @@ from autopilot.infra.effector.port import (
     Applied,
     ConflictError,
     CrashClass,
+    DeniedError,
     Difference,
     MissingError,
     Observation,
@@ -46,23 +47,29 @@ _NUMBER = re.compile(r"\d+")
 class SupervisordSettings(BaseModel):
     """How to reach a supervisord and what may be done there.
 
-    `releases_dir` holds a folder for each group. `max_processes` bounds a group below the number that it declares.
+    `url` is `unix:///path/to/socket` or `http://host:port`. A password in a file is read for each call, so that a new
+    one needs no restart. `releases_dir` holds a folder for each group. `max_processes` bounds a group below the number
+    that it declares.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = "supervisord"
-    url: str
+    url: str = Field(pattern=r"^(unix:///.+|http://[^/]+)$")
     username: str = ""
     password: str = Field(default="", repr=False)
     password_file: Path | None = None
     releases_dir: Path | None = None
     max_processes: dict[str, int] = {}
 
-    @property
     def secret(self) -> str:
-        """The password, from its file when it has one."""
-        return self.password_file.read_text().strip() if self.password_file else self.password
+        """The password, from its file when it has one. Raises `DeniedError` when that cannot be read."""
+        if self.password_file is None:
+            return self.password
+        try:
+            return self.password_file.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise DeniedError(f"`password_file` cannot be read: {error}") from None
 
 
 @dataclass

@@ -4,7 +4,7 @@ import base64
 import http.client
 import socket
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -88,11 +88,12 @@ class _Transport(xmlrpc.client.Transport):
 
 
 class SupervisordClient:
-    """The few calls that the driver needs. `url` is `unix:///path/to/socket` or `http://host:port`."""
+    """The few calls that the driver needs. `url` is `unix:///path/to/socket` or `http://host:port`.
 
-    def __init__(self, url: str, username: str = "", password: str = "") -> None:
-        if urlsplit(url).scheme not in ("unix", "http"):
-            raise ValueError(f"`{url}` is neither a unix:// nor an http:// url")
+    `password` is asked for with each call, and may raise errors of the port.
+    """
+
+    def __init__(self, url: str, username: str, password: Callable[[], str]) -> None:
         self._url = url
         self._username = username
         self._password = password
@@ -127,7 +128,7 @@ class SupervisordClient:
 
     @contextmanager
     def _server(self) -> Iterator[xmlrpc.client.ServerProxy]:
-        transport = _Transport(self._url, self._username, self._password)
+        transport = _Transport(self._url, self._username, self._password())
         try:
             with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as server:
                 yield server
@@ -135,9 +136,11 @@ class SupervisordClient:
             raise _FAULTS.get(fault.faultCode, PermanentError)(f"supervisord: {fault.faultString}") from None
         except xmlrpc.client.ProtocolError as error:
             kind = DeniedError if error.errcode in (401, 403) else TransientError
-            raise kind(f"supervisord answers {error.errcode} {error.errmsg}") from None
+            raise kind(f"supervisord at {self._url} answers {error.errcode} {error.errmsg}") from None
         except TimeoutError:
-            raise TargetTimeoutError(f"supervisord does not answer within {CALL_TIMEOUT_S:.0f} s") from None
+            raise TargetTimeoutError(
+                f"supervisord at {self._url} does not answer within {CALL_TIMEOUT_S:.0f} s"
+            ) from None
         except PermissionError as error:
             raise DeniedError(f"supervisord at {self._url}: {error.strerror}") from None
         except (OSError, http.client.HTTPException) as error:
