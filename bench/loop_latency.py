@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from loop import ADMINISTRATOR, DRIVER, bundle, fleet_documents, signers
+from loop import ADMINISTRATOR, DRIVER, EFFECTOR, bundle, fleet_documents, signers
 
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Draft
@@ -69,7 +69,7 @@ def prepare(kafka: Mapping[str, str]) -> None:
     author.broadcast(Draft(ConfigurationActivated(revision="r", documents=documents, author="ada", comment=""), ""))
     author.close()
     state = {"release": "bad", "previous_release": "good", "desired": "1", "running": "1", "max": "1"}
-    publisher = Publisher(kafka=kafka, registry=REGISTRY, producer="bench", partitions=PARTITIONS)
+    publisher = Publisher(kafka=kafka, registry=REGISTRY, producer="bench", partitions=PARTITIONS, key=EFFECTOR)
     for i, name in enumerate(NAMES):
         domain = f"domain-{i % PARTITIONS}"
         observed = TargetObserved(driver=DRIVER, target=name, state=state, revision="")

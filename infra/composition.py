@@ -14,7 +14,7 @@ from autopilot.infra.platform.ports import HOST, PortBook
 from autopilot.infra.platform.registry import CONFLUENT_API
 from autopilot.infra.schema_registry import HttpSchemaRegistry
 from autopilot.infra.settings import NotUpError, Settings, kafka_config
-from autopilot.infra.signers import POLICY, SEALER, VERIFIER
+from autopilot.infra.signers import EFFECTOR, EXECUTOR, POLICY, SEALER, VERIFIER
 from autopilot.infra.structured_logs import log_json
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.publisher import Publisher
@@ -80,7 +80,7 @@ def _policy(settings: Settings) -> Runnable:
 def _executor(settings: Settings) -> Runnable:
     from autopilot.agents.executor import Executor
 
-    return _worker(settings, Executor())
+    return _worker(settings, Executor(), ensure_key(settings.keys, EXECUTOR))
 
 
 def _verifier(settings: Settings) -> Runnable:
@@ -128,6 +128,7 @@ def _effector(settings: Settings) -> Runnable:
         partitions=settings.partitions,
         drivers=drivers,
         run=settings.run,
+        key=ensure_key(settings.keys, EFFECTOR),
         pinned_administrators=frozenset(settings.pinned_administrators.split()),
         snapshot_every=settings.snapshot_every,
     )

@@ -1,8 +1,8 @@
 """The signer list that the keys of a folder make: who they are, and what their signatures are good for.
 
-A home that nobody has configured gets five principals: the policy agent, the verifier, the sealer, an administrator,
-and an approver who is another person, because whoever activates configuration must not be the only one to approve what
-follows.
+A home that nobody has configured gets an administrator, an approver who is another person, because whoever activates
+configuration must not be the only one to approve what follows, and one principal for each process that signs: policy,
+executor, effector, verifier and sealer.
 """
 
 import json
@@ -12,11 +12,14 @@ from autopilot.infra.keys import ensure_key, public_key_of
 from autopilot.schemas.configuration import Configuration, Principal, Role, Signers, document
 from autopilot.schemas.events.people import Document
 
-ADMINISTRATOR, APPROVER, POLICY, VERIFIER, SEALER = "admin", "approver", "policy", "verifier", "sealer"
+ADMINISTRATOR, APPROVER = "admin", "approver"
+POLICY, EXECUTOR, EFFECTOR, VERIFIER, SEALER = "policy", "executor", "effector", "verifier", "sealer"
 ROLES_OF_NEW: dict[str, list[str]] = {
     ADMINISTRATOR: [Role.ADMINISTRATOR, Role.AUTHOR, Role.OPERATOR],
     APPROVER: [Role.APPROVER, Role.OPERATOR, Role.REVIEWER],
     POLICY: [Role.POLICY],
+    EXECUTOR: [Role.EXECUTOR],
+    EFFECTOR: [Role.EFFECTOR],
     VERIFIER: [Role.VERIFIER],
     SEALER: [Role.SEALER],
 }

@@ -16,7 +16,7 @@ from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, C
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
-from autopilot.streams.trust import AUTHORITATIVE, check_activation, check_answered_for, signer_of
+from autopilot.streams.trust import AUTHORITATIVE, check_activation, check_signature, signer_of
 
 _OF_POLICY = frozenset({PlanAuthorized.event_type(), AuthorizationRevoked.event_type()})
 
@@ -48,13 +48,15 @@ class Admission:
             event = self._codec.decode(record.value)
         except ContractError:
             return None
-        signed_by = None
-        if check_answered_for(record, event.type, self._signers.get(record.position.partition, [])) is not None:
-            return None
         if event.type in AUTHORITATIVE:
             signed_by = self._signer(record, event)
             if signed_by is None:
                 return None
+        else:
+            found = check_signature(record, event.type, self._signers.get(record.position.partition, []))
+            if isinstance(found, Rejection):
+                return None
+            signed_by = found
         return Recorded(record.position, event, signed_by, record.timestamp_ms)
 
     def _signer(self, record: Record, event: Event[Payload]) -> str | None:

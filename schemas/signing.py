@@ -22,6 +22,7 @@ def signed_content(event_type: str, key: bytes, value: bytes) -> bytes:
     return _CONTEXT + event_type.encode() + b"\0" + len(key).to_bytes(4, "big") + key + value[HEADER_BYTES:]
 
 
+@lru_cache(maxsize=1024)
 def key_id(public_key: str) -> str:
     """Short name of a base64 public key: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(base64.b64decode(public_key)).hexdigest()[:16]
@@ -60,14 +61,18 @@ def _key_id_of(key: SigningKey) -> str:
     return key_id(key.public_key)
 
 
+@lru_cache(maxsize=1024)
+def _public(public_key: str) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key))
+
+
 def holds(header: bytes, public_key: str, event_type: str, key: bytes, value: bytes) -> bool:
     """Whether the signature header was made with `public_key` over this event."""
     try:
         named, _, signature = header.decode().partition(":")
         if named != key_id(public_key):
             return False
-        verifier = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key))
-        verifier.verify(base64.b64decode(signature), signed_content(event_type, key, value))
+        _public(public_key).verify(base64.b64decode(signature), signed_content(event_type, key, value))
     except (InvalidSignature, ValueError):
         return False
     return True

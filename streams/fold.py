@@ -24,14 +24,8 @@ from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.runtime import AgentFaulted, DeadLettered, Tick
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
-from autopilot.streams.trust import (
-    SIGNED,
-    check_activation,
-    check_answered_for,
-    check_first_said,
-    check_place,
-    signer_of,
-)
+from autopilot.streams.repetition import Heard, check_repetition
+from autopilot.streams.trust import check_activation, check_signature
 
 S = TypeVar("S")
 
@@ -49,8 +43,8 @@ class RuntimeState:
     placements: dict[str, int] = field(default_factory=dict)
     parked: list[str] = field(default_factory=list)
     """In the order in which they were parked, so that a dump is the same in every process."""
-    heard: dict[str, int] = field(default_factory=dict)
-    """Signed orders of the last day, and when they were said: each counts once."""
+    heard: Heard = field(default_factory=Heard)
+    """Signed words, each of which counts once."""
     now_us: int = 0
     next_offset: int = 0
 
@@ -164,12 +158,11 @@ class PartitionFold(Generic[S]):
                 return None
         if type(event.payload) not in self._handles:
             return None
-        refused = check_answered_for(record, event.type, self._signers)
-        if refused is not None:
-            out.append(self.dead_letter(record, "unauthorised", refused.field, refused.value, refused.expected))
+        signed_by = check_signature(record, event.type, self._signers)
+        if isinstance(signed_by, Rejection):
+            out.append(self.dead_letter(record, "unauthorised", signed_by.field, signed_by.value, signed_by.expected))
             return None
-        signed_by = signer_of(record, event.type, self._signers) if event.type in SIGNED else None
-        if signed_by is not None and self._is_repeated(record, event, out):
+        if signed_by is not None and self._is_repeated(record, event, signed_by, out):
             return None
         return Recorded(record.position, event, signed_by, record.timestamp_ms)
 
@@ -182,9 +175,9 @@ class PartitionFold(Generic[S]):
             raise InvalidError("run", f"`{event.envelope.run}`", f"that of the header, `{self._reads_run.decode()}`")
         return event
 
-    def _is_repeated(self, record: Record, event: Event[Any], out: list[Outgoing]) -> bool:
+    def _is_repeated(self, record: Record, event: Event[Any], signed_by: str, out: list[Outgoing]) -> bool:
         """Whether signed words are somebody's copy of what was said before or elsewhere; they are dead-lettered."""
-        found = check_place(record, event) or check_first_said(event, self.runtime.heard, self.runtime.now_us)
+        found = check_repetition(record, event, signed_by, self.runtime.heard, self.runtime.now_us)
         if found is not None:
             out.append(self.dead_letter(record, "repeated", found.field, found.value, found.expected))
         return found is not None

@@ -7,7 +7,8 @@
     runner.read(Topic.LOG, PlanProposed)
 
 Records pass through the codec as they would through Kafka, so what is tested is what runs. Whatever answers the
-effector's part of the log (a fake driver in a test, a declared model in a simulation) is a `Responder`.
+effector's part of the log (a fake driver in a test, a declared model in a simulation) is a `Responder`. What an agent
+says is signed with the key of its name among `keys`, where there is one; what responders say, with the effector's.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -59,6 +60,7 @@ class InProcess:
         self._responders = responders
         self._answered = [0] * partitions
         keys_of = {key.principal: key for key in keys}
+        self._effector = Mint(self.codec, "effector", partitions, run, keys_of.get("effector"), SIGNS["effector"])
         self._folds: list[tuple[PartitionFold[Any], list[Record]]] = []
         for agent in agents:
             mint = Mint(
@@ -169,10 +171,9 @@ class InProcess:
         return answered
 
     def _respond(self, recorded: Recorded[Payload]) -> None:
-        mint = Mint(self.codec, "effector", self.partitions, self.run)
         for responder in self._responders:
             for ordinal, draft in enumerate(responder(recorded)):
-                self._append([mint.of_cause(draft, recorded, ordinal, self._placements, self.now_us)])
+                self._append([self._effector.of_cause(draft, recorded, ordinal, self._placements, self.now_us)])
 
     def _decoded(self, topic: Topic) -> Iterator[Recorded[Any]]:
         for partition in self.topics[str(topic)]:

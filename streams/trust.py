@@ -7,16 +7,36 @@ signer list must be signed by an administrator.
 The first policy bundles of a partition may come with an activation that an administrator signs. From then on bundles
 change through their life cycle alone (`agents/policy/catalogue.py`): an activation that brings others does not count.
 
-A signature says who, not when or where, and whoever may write to the log could write a signed record once more. So the
-orders of people count once: an activation that is older than the one in force, an order that was heard already and one
-that is a day old do not. What the log caused counts only in the partition of its cause.
+A signature says who, not when or where, and whoever may write to the log could write a signed record once more: what
+that changes is said in `streams/repetition.py`.
 """
 
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Final
 
 from autopilot.schemas.configuration import Configuration, Principal, Role
+from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event, Rejection
+from autopilot.schemas.events.effector import (
+    PreviewCompleted,
+    StepFailed,
+    StepIndeterminate,
+    StepStarted,
+    StepSucceeded,
+    TargetObserved,
+)
+from autopilot.schemas.events.executor import (
+    BreakerClosed,
+    BreakerOpened,
+    ExecutionCompleted,
+    ExecutionFailed,
+    ExecutionRolledBack,
+    ExecutionStarted,
+    RollbackStarted,
+    StageReached,
+    StepRequested,
+)
 from autopilot.schemas.events.governance import (
     BreakGlass,
     BundleActivated,
@@ -59,30 +79,41 @@ AUTHORITATIVE: frozenset[str] = frozenset(
     )
 )
 """Event types that mean nothing without a signature."""
-ANSWERED_FOR: Mapping[str, Role] = {
-    OutcomeVerified.event_type(): Role.VERIFIER,
-    OutcomeRejected.event_type(): Role.VERIFIER,
-    OutcomeInconclusive.event_type(): Role.VERIFIER,
-    RemedyAutonomyLowered.event_type(): Role.POLICY,
+_SAID_BY: Final[Mapping[str, Sequence[type[Payload]]]] = {
+    "policy": (PlanAuthorized, AuthorizationRevoked, RemedyAutonomyLowered),
+    "executor": (
+        ExecutionStarted,
+        StepRequested,
+        StageReached,
+        RollbackStarted,
+        ExecutionCompleted,
+        ExecutionFailed,
+        ExecutionRolledBack,
+        BreakerOpened,
+        BreakerClosed,
+    ),
+    "effector": (StepStarted, StepSucceeded, StepFailed, StepIndeterminate, PreviewCompleted, TargetObserved),
+    "verifier": (OutcomeVerified, OutcomeRejected, OutcomeInconclusive),
 }
-"""Event types that an agent answers for with its key, as soon as the signer list has somebody with its role."""
-SIGNED: frozenset[str] = AUTHORITATIVE | ANSWERED_FOR.keys()
+SIGNS: Final[Mapping[str, frozenset[str]]] = {
+    name: frozenset(model.event_type() for model in models) for name, models in _SAID_BY.items()
+}
+"""Process -> the event types that are signed with its key when they are minted."""
+_ROLES: Final[Mapping[str, Role]] = {
+    "policy": Role.POLICY,
+    "executor": Role.EXECUTOR,
+    "effector": Role.EFFECTOR,
+    "verifier": Role.VERIFIER,
+}
+ANSWERED_FOR: Final[Mapping[str, Role]] = {
+    event_type: _ROLES[name] for name, types in SIGNS.items() for event_type in sorted(types - AUTHORITATIVE)
+}
+"""Event types that a process answers for with its key, as soon as the signer list has somebody with its role."""
+SIGNED: Final[frozenset[str]] = AUTHORITATIVE | frozenset(chain(*SIGNS.values()))
 """Event types whose signature is looked at."""
-SIGNS: Mapping[str, frozenset[str]] = {
-    "policy": frozenset(model.event_type() for model in (PlanAuthorized, AuthorizationRevoked, RemedyAutonomyLowered)),
-    "verifier": frozenset(model.event_type() for model in (OutcomeVerified, OutcomeRejected, OutcomeInconclusive)),
-}
-"""Agent -> the event types that the runtime signs for it when it mints."""
-_BOUND: Final = frozenset(
-    model.event_type()
-    for model in (PlanAuthorized, AuthorizationRevoked, ApprovalGranted, ApprovalRejected, ConfigurationActivated)
-)
-"""Those of them whose readers know a repetition by the decision, the request or the configuration that it is about."""
-HEARD_US: Final = 86_400_000_000
-"""How long the orders of people are remembered, and how old one may be: a day."""
 
 
-def signer_of(record: Record, event_type: str, signers: list[Principal]) -> str | None:
+def signer_of(record: Record, event_type: str, signers: Sequence[Principal]) -> str | None:
     """The principal among `signers` whose key signed the record, or None."""
     header = record.headers.get(SIGNATURE)
     if header is None:
@@ -93,14 +124,23 @@ def signer_of(record: Record, event_type: str, signers: list[Principal]) -> str 
     return None
 
 
-def check_answered_for(record: Record, event_type: str, signers: list[Principal]) -> Rejection | None:
-    """Why what an agent answers for does not count: the list has its role, and nobody with it has signed this."""
+def check_signature(record: Record, event_type: str, signers: Sequence[Principal]) -> str | Rejection | None:
+    """Who signed the record, None for nobody known; or why it does not count, whoever did.
+
+    What a process answers for does not count when the list has its role, and nobody with it has signed this. What means
+    nothing without a signature is for its reader to refuse, who knows which one it takes.
+    """
+    if event_type not in SIGNED:
+        return None
     role = ANSWERED_FOR.get(event_type)
     able = [principal for principal in signers if role in principal.roles]
-    if not able or signer_of(record, event_type, able) is not None:
-        return None
-    given = signer_of(record, event_type, signers)
-    return Rejection("signature", f"of `{given or 'nobody known'}`", f"of a principal with the role {role}")
+    signed_by = signer_of(record, event_type, able)
+    if signed_by is not None:
+        return signed_by
+    signed_by = signer_of(record, event_type, signers)
+    if not able:
+        return signed_by
+    return Rejection("signature", f"of `{signed_by or 'nobody known'}`", f"of a principal with the role {role}")
 
 
 def check_activation(
@@ -130,32 +170,6 @@ def check_activation(
     if not needed & set(roles):
         return Rejection("author", f"`{author}` with roles {sorted(roles)}", f"one of the roles {sorted(needed)}")
     return candidate.model_copy(update={"said_at_us": said_at_us})
-
-
-def check_place(record: Record, event: Event[Any]) -> Rejection | None:
-    """Why a record does not count where it stands: what the log caused stands in the partition of its cause."""
-    envelope, here = event.envelope, record.position
-    if envelope.cause_topic != here.topic or envelope.cause_partition == here.partition:
-        return None
-    return Rejection("cause_partition", str(envelope.cause_partition), f"the partition it stands in, {here.partition}")
-
-
-def check_first_said(event: Event[Any], heard: MutableMapping[str, int], now_us: int) -> Rejection | None:
-    """Why a signed order does not count: it was heard before, or is old. One that counts is noted in `heard`.
-
-    `heard` has the ids of orders with the times at which they were said; `now_us` is the last tick's time.
-    """
-    said_at_us, event_id = event.envelope.occurred_at_us, event.envelope.event_id
-    if event.type in _BOUND:
-        return None
-    if said_at_us < now_us - HEARD_US:
-        return Rejection("occurred_at_us", str(said_at_us), f"at most a day before {now_us}: it must be said again")
-    if event_id in heard:
-        return Rejection("event_id", f"`{event_id}` for a second time", "an order that was not heard before")
-    for old in [known for known, at_us in heard.items() if at_us < now_us - HEARD_US]:
-        del heard[old]
-    heard[event_id] = said_at_us
-    return None
 
 
 def _changes_bundles(in_force: Configuration, candidate: Configuration) -> bool:

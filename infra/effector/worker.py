@@ -24,6 +24,7 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
+from autopilot.schemas.signing import SigningKey
 from autopilot.streams.errors import StreamError, UnreachableError
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.kafka import (
@@ -37,6 +38,7 @@ from autopilot.streams.kafka import (
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
 from autopilot.streams.recovery import recover, snapshot_records
+from autopilot.streams.trust import SIGNS
 
 GROUP = "effector"
 THREADS = 8
@@ -65,7 +67,7 @@ def _wall_clock_us() -> int:
 
 
 class EffectorWorker:
-    """Runs the effector until it is told to stop. Only one process of it may run."""
+    """Runs the effector until it is told to stop. Only one process of it may run. It signs what it says with `key`."""
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class EffectorWorker:
         partitions: int,
         drivers: Mapping[str, Driver],
         run: str = LIVE_RUN,
+        key: SigningKey | None = None,
         pinned_administrators: frozenset[str] = frozenset(),
         observe_every_s: float = OBSERVE_EVERY_S,
         snapshot_every: int = SNAPSHOT_EVERY,
@@ -85,7 +88,7 @@ class EffectorWorker:
         self._run = run
         self._gate = Gate(pinned_administrators)
         self._codec = Codec(registry)
-        self._mint = Mint(self._codec, GROUP, partitions, run)
+        self._mint = Mint(self._codec, GROUP, partitions, run, key, SIGNS[GROUP])
         self._observe_every_s = observe_every_s
         self._snapshot_every = snapshot_every
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="effector")

@@ -19,7 +19,7 @@ from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.audit.findings import Finding, Kind, at
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
-from autopilot.streams.trust import AUTHORITATIVE, SIGNED, check_activation, check_answered_for, signer_of
+from autopilot.streams.trust import AUTHORITATIVE, SIGNED, check_activation, check_signature, signer_of
 
 GRACE_MS = 60_000
 """How long after its deadline a missing verdict is not yet held against anyone: clocks and queues."""
@@ -120,7 +120,7 @@ class Evidence:
         elif event.type in AUTHORITATIVE and signer_of(record, event.type, self.signers) is None:
             detail = f"a `{event.type}` without a signature of a known signer: it is foreign, and does not count"
             self._find(Kind.SIGNATURE, record, detail)
-        elif (refused := check_answered_for(record, event.type, self.signers)) is not None:
+        elif isinstance(refused := check_signature(record, event.type, self.signers), Rejection):
             detail = f"a `{event.type}` with a signature {refused.value}, not {refused.expected}: it does not count"
             self._find(Kind.SIGNATURE, record, detail)
             return

@@ -33,7 +33,7 @@ MAX_TICK_US = 30_000_000
 GAP_US = 900_000_000
 """Where nothing was recorded for longer than this the clock jumps, unless it is said otherwise."""
 ADMINISTRATOR, APPROVER, SEALER = "simulated-administrator", "simulated-approver", "simulated-sealer"
-POLICY, VERIFIER = "policy", "verifier"
+POLICY, EXECUTOR, EFFECTOR, VERIFIER = "policy", "executor", "effector", "verifier"
 Progress = Callable[[int, int], None]
 """Told how many samples of how many have been gone through."""
 
@@ -76,6 +76,8 @@ def signers(seed: int) -> Document:
     roles = {
         ADMINISTRATOR: [Role.ADMINISTRATOR],
         POLICY: [Role.POLICY],
+        EXECUTOR: [Role.EXECUTOR],
+        EFFECTOR: [Role.EFFECTOR],
         VERIFIER: [Role.VERIFIER],
         APPROVER: [Role.APPROVER],
         SEALER: [Role.SEALER],
@@ -112,15 +114,16 @@ class Simulation:
             five_agents(),
             start_us=int(self.ticks[0]) - 1,
             run=options.run,
-            keys=[key_of(name, options.seed) for name in (POLICY, VERIFIER)],
+            keys=[key_of(name, options.seed) for name in (POLICY, EXECUTOR, EFFECTOR, VERIFIER)],
             responders=[self._world.respond, self._note_request],
         )
         self.runner.configure([*kept, signers(options.seed)], key_of(ADMINISTRATOR, options.seed))
 
     def run(self, progress: Progress = lambda _done, _all: None) -> None:
         """Goes through the whole recording."""
+        key = key_of(EFFECTOR, self._options.seed)
         for draft in self._world.observed():
-            self.runner.append(draft.payload, domain=draft.domain, service=draft.service, producer="effector")
+            self.runner.append(draft.payload, domain=draft.domain, service=draft.service, producer=EFFECTOR, key=key)
         done, points = 0, self.recording.points
         for at_us, parts in zip(self.ticks.tolist(), stretches(self.recording, self.ticks), strict=True):
             self._world.now_us = at_us

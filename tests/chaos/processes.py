@@ -49,7 +49,12 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
     if name == "effector":
         driver = FileDriver(FileFleet(folder, []))
         return EffectorWorker(
-            kafka=kafka, registry=registry, partitions=PARTITIONS, drivers={driver.name: driver}, observe_every_s=1.0
+            kafka=kafka,
+            registry=registry,
+            partitions=PARTITIONS,
+            drivers={driver.name: driver},
+            key=KEYS[name],
+            observe_every_s=1.0,
         ).run
     if name == "sealer":
         options = SealerOptions(

@@ -54,9 +54,11 @@ REQUESTS = "http.server.request.count"
 ERRORS = "http.server.error.count"
 ADMINISTRATOR = SigningKey.from_bytes("ada", b"a" * 32)
 POLICY = SigningKey.from_bytes("policy", b"p" * 32)
+EXECUTOR = SigningKey.from_bytes("executor", b"x" * 32)
+EFFECTOR = SigningKey.from_bytes("effector", b"e" * 32)
 VERIFIER = SigningKey.from_bytes("verifier", b"v" * 32)
-KEYS = {"policy": POLICY, "verifier": VERIFIER}
-"""Agent -> the key that it signs with."""
+KEYS = {key.principal: key for key in (POLICY, EXECUTOR, EFFECTOR, VERIFIER)}
+"""Process -> the key that it signs with."""
 BUNDLE = """
 kind: PolicyBundle
 name: loop
@@ -142,10 +144,12 @@ def roll_back() -> Remedy:
 
 
 def signers() -> Document:
-    """The administrator and the agents that sign."""
+    """The administrator and the processes that sign."""
     principals = [
         Principal(name="ada", public_key=ADMINISTRATOR.public_key, roles=[Role.ADMINISTRATOR]),
         Principal(name="policy", public_key=POLICY.public_key, roles=[Role.POLICY]),
+        Principal(name="executor", public_key=EXECUTOR.public_key, roles=[Role.EXECUTOR]),
+        Principal(name="effector", public_key=EFFECTOR.public_key, roles=[Role.EFFECTOR]),
         Principal(name="verifier", public_key=VERIFIER.public_key, roles=[Role.VERIFIER]),
     ]
     return document(Signers(name="fleet", signers=principals).model_dump(mode="json"))
@@ -204,7 +208,8 @@ class Loop:
             self.runner.advance(seconds=1)
 
     def _observe(self, name: str) -> None:
-        self.runner.pipe(self._state(name), domain=self._domain_of[name], service=name, producer="effector")
+        domain = self._domain_of[name]
+        self.runner.pipe(self._state(name), domain=domain, service=name, producer="effector", key=EFFECTOR)
 
     def _state(self, name: str) -> TargetObserved:
         release, previous = ("bad", "good") if name in self.bad else ("good", "bad")

@@ -9,6 +9,7 @@ from autopilot.projections.admission import Admission
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Principal, Role
 from autopilot.schemas.contract import Topic
+from autopilot.schemas.envelope import Rejection
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.runtime import DeadLettered
 from autopilot.schemas.events.verifier import OutcomeVerified
@@ -19,7 +20,7 @@ from autopilot.streams.audit.findings import Kind
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
-from autopilot.streams.trust import check_answered_for
+from autopilot.streams.trust import check_signature
 
 VERDICT = OutcomeVerified.event_type()
 CODEC = Codec(BundledRegistry())
@@ -58,16 +59,16 @@ def forged() -> list[Record]:
 
 def test_the_verifier_signs_its_verdicts_and_nobody_elses_signature_will_do() -> None:
     (verdict,) = filter(is_verdict, course())
-    assert check_answered_for(verdict, VERDICT, SIGNERS) is None
+    assert check_signature(verdict, VERDICT, SIGNERS) == "verifier"
     for key, given in ((None, "nobody known"), (POLICY, "policy"), (SigningKey.generate("verifier"), "nobody known")):
-        refused = check_answered_for(signed(verdict, key), VERDICT, SIGNERS)
-        assert refused is not None
+        refused = check_signature(signed(verdict, key), VERDICT, SIGNERS)
+        assert isinstance(refused, Rejection)
         assert refused.value == f"of `{given}`"
 
 
 def test_without_a_verifier_in_the_signer_list_no_signature_is_asked_for() -> None:
     (verdict,) = filter(is_verdict, course())
-    assert check_answered_for(signed(verdict, None), VERDICT, SIGNERS[:1]) is None
+    assert check_signature(signed(verdict, None), VERDICT, SIGNERS[:1]) is None
 
 
 def tallies(records: list[Record]) -> tuple[int, list[str]]:

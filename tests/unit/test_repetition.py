@@ -18,7 +18,7 @@ from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import RUN, Outgoing, Record
-from autopilot.streams.trust import HEARD_US
+from autopilot.streams.repetition import HEARD_US
 
 HALT = Halt(scope="shop", ordered_by="bob", reason="r")
 RESUME = Resume(scope="shop", ordered_by="ada", reason="r")
@@ -69,7 +69,7 @@ def test_an_order_that_is_a_day_old_is_not_taken_and_what_was_heard_is_forgotten
     bench.say(HALT, key=BOB)
     again(bench, resume)
     assert seen(bench).authority.halted("shop")
-    assert len(bench.journal.fold.runtime.heard) == 1
+    assert len(bench.journal.fold.runtime.heard.until_us) == 1
     letter = refused(bench)[0]
     assert isinstance(letter, DeadLettered)
     assert letter.field == "occurred_at_us"
