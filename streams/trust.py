@@ -35,6 +35,7 @@ from autopilot.schemas.events.executor import (
     ExecutionStarted,
     RollbackStarted,
     StageReached,
+    StepHeld,
     StepRequested,
 )
 from autopilot.schemas.events.governance import (
@@ -54,7 +55,7 @@ from autopilot.schemas.events.people import (
     Halt,
     Resume,
 )
-from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
+from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, StepAuthorized
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.signing import holds
 from autopilot.streams.record import SIGNATURE, Record
@@ -64,6 +65,7 @@ AUTHORITATIVE: frozenset[str] = frozenset(
     for model in (
         ConfigurationActivated,
         PlanAuthorized,
+        StepAuthorized,
         AuthorizationRevoked,
         ApprovalGranted,
         ApprovalRejected,
@@ -80,11 +82,12 @@ AUTHORITATIVE: frozenset[str] = frozenset(
 )
 """Event types that mean nothing without a signature."""
 _SAID_BY: Final[Mapping[str, Sequence[type[Payload]]]] = {
-    "policy": (PlanAuthorized, AuthorizationRevoked, RemedyAutonomyLowered),
+    "policy": (PlanAuthorized, StepAuthorized, AuthorizationRevoked, RemedyAutonomyLowered),
     "executor": (
         ExecutionStarted,
         StepRequested,
         StageReached,
+        StepHeld,
         RollbackStarted,
         ExecutionCompleted,
         ExecutionFailed,
@@ -170,6 +173,18 @@ def check_activation(
     if not needed & set(roles):
         return Rejection("author", f"`{author}` with roles {sorted(roles)}", f"one of the roles {sorted(needed)}")
     return candidate.model_copy(update={"said_at_us": said_at_us})
+
+
+def bears_policys_word(record: Record, event_type: str, signers: Sequence[Principal]) -> bool:
+    """Whether the policy signed the record: for readers that fold no roles. Nobody else may authorise."""
+    return signer_of(record, event_type, [one for one in signers if Role.POLICY in one.roles]) is not None
+
+
+def as_far_as_trust(configuration: Configuration) -> Configuration:
+    """What the checks here need of a configuration: signer lists, and which bundles there are. The rest is large."""
+    bundles = [doc.model_copy(update={"content": ""}) for doc in configuration.of_kind("PolicyBundle")]
+    needed = Configuration().with_activated([*configuration.of_kind("Signers"), *bundles])
+    return needed.model_copy(update={"said_at_us": configuration.said_at_us})
 
 
 def _changes_bundles(in_force: Configuration, candidate: Configuration) -> bool:

@@ -1,5 +1,8 @@
 """The KPIs of one partition of the log: records go in, changed rows and the events of ended windows come out.
 
+What bears no signature that holds is not counted, by the signer list in force at that offset: the rule of the agents.
+The list is kept with the rows, under no domain's name.
+
 It is still pure: whoever drives it says the events, then keeps the row, in this order. If that is cut short, the record
 is delivered again, the row is as before, and the same events with the same ids are said once more.
 """
@@ -8,54 +11,95 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from autopilot.schemas.codec import Codec
-from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Draft, Recorded
+from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.contract import Contract, Payload, optional
+from autopilot.schemas.envelope import Draft, Event, Recorded, Rejection
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.kpis import KpiWindowClosed
+from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.policy import PlanAuthorized
 from autopilot.schemas.identity import content_id
 from autopilot.streams.kpis.fold import HANDLERS, NO_ROW, DomainRow, Window, apply, pass_time
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
+from autopilot.streams.trust import as_far_as_trust, bears_policys_word, check_activation, check_signature
 
 PRODUCER = "kpis"
 
+NO_DOMAIN = ""
+"""Under which name a partition's `TrustRow` is kept."""
+_ACTIVATED = ConfigurationActivated.event_type().encode()
 _WANTED = frozenset(model.event_type().encode() for model in HANDLERS)
+
+
+class TrustRow(Contract):
+    """Whose signatures count in a partition. Every record before `next_offset` is applied."""
+
+    next_offset: int = optional("The offset after the activation.", 0)
+    configuration: Configuration = optional("What is in force, as far as signatures need it.", Configuration())
+
+
+NO_TRUST = TrustRow()
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one record came to for one domain: first `said` is to be written, then `row` is to be kept."""
+    """What one record came to for one domain: first `said` is to be written, then `row` is to be kept.
+
+    A `TrustRow` is kept after the domains' rows of the same record and of those before it.
+    """
 
     domain: str
-    row: DomainRow
+    row: DomainRow | TrustRow
     said: list[Outgoing]
 
 
 class PartitionKpis:
     """The rows of a partition's domains, and what each next record changes in them."""
 
-    def __init__(self, partition: int, rows: Mapping[str, DomainRow], codec: Codec, mint: Mint) -> None:
+    def __init__(
+        self, partition: int, rows: Mapping[str, DomainRow], codec: Codec, mint: Mint, trust: TrustRow = NO_TRUST
+    ) -> None:
         self._partition = partition
         self._codec = codec
         self._mint = mint
         self._run = mint.run.encode()
         self.rows = dict(rows)
+        self._trust = trust
+        self._signers = trust.configuration.signers()
         self._due_ms = self._next_due()
 
     def take(self, record: Record) -> list[Change]:
         """What `record` changes, by domain. The records of the partition come in order, some perhaps again."""
         at_ms = record.timestamp_ms
-        if record.headers.get(RUN, self._run) != self._run:
+        if record.headers.get(RUN, self._run) != self._run or record.position.offset < self._trust.next_offset:
             return []
-        is_wanted = record.headers.get(EVENT_TYPE) in _WANTED
+        name = record.headers.get(EVENT_TYPE)
         is_due = self._due_ms is not None and at_ms >= self._due_ms
-        if not is_wanted and not is_due:
+        if name not in _WANTED and name != _ACTIVATED and not is_due:
             return []
         try:
-            recorded = Recorded(record.position, self._codec.decode(record.value), None, at_ms)
+            event = self._codec.decode(record.value)
         except ContractError:
             return []
-        return self._fold(recorded, is_wanted)
+        is_counted = name in _WANTED and self._counts(record, event)
+        changes = self._fold(Recorded(record.position, event, None, at_ms), is_counted) if is_counted or is_due else []
+        if isinstance(event.payload, ConfigurationActivated):
+            changes += self._activate(record, Event(event.envelope, event.payload))
+        return changes
+
+    def _counts(self, record: Record, event: Event[Payload]) -> bool:
+        if isinstance(event.payload, PlanAuthorized):
+            return bears_policys_word(record, event.type, self._signers)
+        return not isinstance(check_signature(record, event.type, self._signers), Rejection)
+
+    def _activate(self, record: Record, event: Event[ConfigurationActivated]) -> list[Change]:
+        outcome = check_activation(record, event, self._trust.configuration)
+        if isinstance(outcome, Rejection):
+            return []
+        self._trust = TrustRow(next_offset=record.position.offset + 1, configuration=as_far_as_trust(outcome))
+        self._signers = self._trust.configuration.signers()
+        return [Change(NO_DOMAIN, self._trust, [])]
 
     def _fold(self, recorded: Recorded[Payload], is_wanted: bool) -> list[Change]:
         own = recorded.envelope.domain if is_wanted else ""

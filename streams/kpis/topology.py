@@ -28,7 +28,7 @@ from autopilot.schemas.envelope import Position
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.kpis.fold import DomainRow
-from autopilot.streams.kpis.partition import PRODUCER, PartitionKpis
+from autopilot.streams.kpis.partition import NO_DOMAIN, NO_TRUST, PRODUCER, PartitionKpis, TrustRow
 from autopilot.streams.kpis.transport import ReadCommittedTransport, worker_settings
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
@@ -212,7 +212,8 @@ class KpiTopology:
         number = record.position.partition
         kpis = self._partitions.get(number)
         if kpis is None:
-            kpis = self._partitions[number] = PartitionKpis(number, self._load(number), self._codec, self._mint)
+            rows, trust = self._load(number)
+            kpis = self._partitions[number] = PartitionKpis(number, rows, self._codec, self._mint, trust)
         for change in kpis.take(record):
             self._pending.said += change.said
             self._pending.rows[number, _key(number, change.domain)] = change.row.model_dump_json().encode()
@@ -240,7 +241,9 @@ class KpiTopology:
         sent = [await self._kpis.send(**_sending(out)) for out in pending.said]
         for one in sent:
             await one
-        await self._rows.keep(pending.rows)
+        trust = {place: row for place, row in pending.rows.items() if place[1] == _key(place[0], NO_DOMAIN)}
+        await self._rows.keep({place: row for place, row in pending.rows.items() if place not in trust})
+        await self._rows.keep(trust)  # it says that every record before it is applied
         for event in pending.events:
             event.ack()
 
@@ -250,13 +253,12 @@ class KpiTopology:
             await self._write()
         self._partitions.clear()
 
-    def _load(self, partition: int) -> dict[str, DomainRow]:
-        prefix = _key(partition, "")
-        return {
-            bytes(key).removeprefix(prefix).decode(): DomainRow.model_validate_json(value)
-            for key, value in self._rows.items()
-            if bytes(key).startswith(prefix)
-        }
+    def _load(self, partition: int) -> tuple[dict[str, DomainRow], TrustRow]:
+        prefix = _key(partition, NO_DOMAIN)
+        kept = {bytes(key): value for key, value in self._rows.items() if bytes(key).startswith(prefix)}
+        trust = TrustRow.model_validate_json(kept.pop(prefix)) if prefix in kept else NO_TRUST
+        rows = {key.removeprefix(prefix).decode(): DomainRow.model_validate_json(row) for key, row in kept.items()}
+        return rows, trust
 
 
 def _key(partition: int, domain: str) -> bytes:

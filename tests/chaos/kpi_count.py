@@ -45,6 +45,8 @@ def not_ended(rows: Iterable[Record]) -> dict[Key, Counter[str]]:
     windows: dict[Key, Counter[str]] = {}
     for record in {record.key: record for record in rows}.values():
         partition, domain = record.key.decode().split("/", 1)
+        if not domain:
+            continue  # the signer list that the partition is counted by
         for window in DomainRow.model_validate_json(record.value).windows:
             key = (int(partition), domain, window.policy.digest, window.length_ms, window.start_ms)
             windows[key] = named(window.figures)

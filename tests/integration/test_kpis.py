@@ -15,11 +15,13 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from kpi_count import difference, said
+from loop import ADMINISTRATOR, KEYS, signers
 
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
+from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
 from autopilot.schemas.events.runtime import Tick
@@ -27,12 +29,17 @@ from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeV
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.mint import Mint
 from autopilot.streams.reader import read
+from autopilot.streams.record import Outgoing
+from autopilot.streams.trust import SIGNS
 
 pytestmark = pytest.mark.kafka
 
 PROGRAM = Path(__file__).with_name("kpis_program.py")
 REGISTRY = BundledRegistry()
-MINT = Mint(Codec(REGISTRY), "test", 4)
+CODEC = Codec(REGISTRY)
+MINTS = {kind: Mint(CODEC, "test", 4, key=key, signs=SIGNS[name]) for name, key in KEYS.items() for kind in SIGNS[name]}
+"""Event type -> the mint of who signs it."""
+MINT = Mint(CODEC, "test", 4)
 DOMAINS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
 BEGIN_MS = 1_700_000_040_000
 """Start of a minute, which is not a start of five."""
@@ -122,6 +129,17 @@ class Writer:
         self.second = 0
         self._producer = Producer({**kafka, "transactional.id": "kpis-test", "linger.ms": 0})
         self._producer.init_transactions(30)
+        self._configure()
+
+    def _configure(self) -> None:
+        """Puts the signer list in force in every partition."""
+        activation = ConfigurationActivated(revision="r", documents=[signers()], author="ada", comment="")
+        mint = Mint(CODEC, "ada", 4, key=ADMINISTRATOR, signs=frozenset({activation.event_type()}))
+        self._producer.begin_transaction()
+        for out in mint.broadcast(Draft(activation, ""), self._at_ms * 1_000):
+            if out.topic == Topic.LOG:
+                self._produce(out, out.partition, self._at_ms)
+        self._producer.commit_transaction(30)
 
     def write(self, seconds: int, aborted: float = 0.15, opens: bool = True) -> None:
         for _ in range(seconds):
@@ -179,15 +197,12 @@ class Writer:
     def _send(self, payload: Payload, domain: str, partition: int | None = None) -> None:
         self._now_ms = at_ms = max(self._at_ms, self._now_ms + self._dice.randrange(100))
         draft = Draft(payload, domain)
-        out = MINT.from_outside(draft, at_ms * 1_000, {})
-        self._producer.produce(
-            out.topic,
-            out.value,
-            out.key,
-            out.partition if partition is None else partition,
-            headers=list(out.headers.items()),
-            timestamp=at_ms,
-        )
+        out = MINTS.get(payload.event_type(), MINT).from_outside(draft, at_ms * 1_000, {})
+        self._produce(out, out.partition if partition is None else partition, at_ms)
+
+    def _produce(self, out: Outgoing, partition: int, at_ms: int) -> None:
+        headers = list(out.headers.items())
+        self._producer.produce(out.topic, out.value, out.key, partition, headers=headers, timestamp=at_ms)
 
 
 # -- the topology as a process that dies -------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """What a domain's row says after its events, and the laws that make repeated delivery harmless."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, reduce
+from itertools import cycle
 
 import pytest
 from kpi_count import difference
@@ -29,10 +30,10 @@ from autopilot.streams.kpis.fold import (
     plus,
     took,
 )
-from autopilot.streams.kpis.partition import PartitionKpis
+from autopilot.streams.kpis.partition import NO_DOMAIN, NO_TRUST, PartitionKpis, TrustRow
 from autopilot.streams.kpis.windows import latest, windows
 from autopilot.streams.mint import Mint
-from autopilot.streams.record import Outgoing, Record
+from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Outgoing, Record
 
 MINUTE, FIVE = 60_000, 300_000
 T0 = 1_700_000_100_000
@@ -210,8 +211,10 @@ def run(deliveries: Iterable[Record], restarts: Iterator[bool]) -> list[Outgoing
     for record in deliveries:
         number = record.position.partition
         if next(restarts) or number not in alive:
-            rows = {d: DomainRow.model_validate_json(row) for d, row in kept.get(number, {}).items()}
-            alive[number] = PartitionKpis(number, rows, CODEC, MINT)
+            json = dict(kept.get(number, {}))
+            trust = TrustRow.model_validate_json(json.pop(NO_DOMAIN)) if NO_DOMAIN in json else NO_TRUST
+            rows = {domain: DomainRow.model_validate_json(row) for domain, row in json.items()}
+            alive[number] = PartitionKpis(number, rows, CODEC, MINT, trust)
         for change in alive[number].take(record):
             out += change.said
             kept.setdefault(number, {})[change.domain] = change.row.model_dump_json()
@@ -252,6 +255,21 @@ def test_deliveries_from_earlier_offsets_and_restarts_change_no_figure_and_no_id
     assert len(deliveries) > len(log())
     assert difference(recorded(log()), spoken(again)) == []
     assert {o.value for o in again} == {o.value for o in run(log(), never())}
+
+
+SIGNED = {b"PlanAuthorized", b"OutcomeVerified"}
+
+
+@pytest.mark.parametrize("restarts", [never, lambda: cycle([True])])
+def test_decisions_and_verdicts_that_nobody_signed_are_not_counted(restarts: Callable[[], Iterator[bool]]) -> None:
+    forged = [_unsigned(record) if record.headers[EVENT_TYPE] in SIGNED else record for record in log()]
+    genuine = [record for record in recorded(log()) if record.event.type.encode() not in SIGNED]
+    assert len(genuine) < len(forged)
+    assert difference(genuine, spoken(run(forged, restarts()))) == []
+
+
+def _unsigned(record: Record) -> Record:
+    return record._replace(headers={name: value for name, value in record.headers.items() if name != SIGNATURE})
 
 
 def test_another_runs_records_are_passed_by() -> None:
