@@ -3,22 +3,27 @@
 from dataclasses import replace
 
 from effector_bench import Bench
-from sagas import ADA, BOB, POLICY, authorization, plan, signers
+from loop import EFFECTOR, EXECUTOR
+from sagas import ADA, BOB, POLICY, authorization, ok, plan, request, signers
 from scenario import START_US
 
+from autopilot.agents.planner import Planner
 from autopilot.infra.effector.gate import Gate
 from autopilot.infra.effector.gate_state import GateState
 from autopilot.schemas.codec import Codec
-from autopilot.schemas.configuration import Configuration, Principal, Signers, document
+from autopilot.schemas.configuration import Configuration, Principal, Role, Signers, document
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Event, Position, Recorded
-from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
+from autopilot.schemas.events.effector import TargetObserved
+from autopilot.schemas.events.people import ConfigurationActivated, Document, Halt, Resume
+from autopilot.schemas.events.policy import AuthorizationRevoked
 from autopilot.schemas.events.runtime import DeadLettered, Tick
 from autopilot.schemas.registry import BundledRegistry
+from autopilot.schemas.signing import SigningKey
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import RUN, Outgoing, Record
-from autopilot.streams.repetition import HEARD_US
+from autopilot.streams.repetition import HEARD_US, Heard, check_repetition
 
 HALT = Halt(scope="shop", ordered_by="bob", reason="r")
 RESUME = Resume(scope="shop", ordered_by="ada", reason="r")
@@ -101,6 +106,86 @@ def test_what_another_run_signed_counts_for_nothing_under_a_header_of_this_one()
     assert b"staging" in letter.value
 
 
+# -- what agents say ---------------------------------------------------------------------------------------------------
+
+
+def answer(agent: SigningKey, payload: Payload, cause: int, ordinal: int = 0) -> Outgoing:
+    """What an agent says because of the record at the offset `cause` of partition 0; it says the time as START_US."""
+    signs = frozenset({payload.event_type()})
+    mint = Mint(Codec(BundledRegistry()), agent.principal, 2, key=agent, signs=signs)
+    because = Recorded(Position("autopilot.log", 0, cause), _outside(plan()))
+    return mint.of_cause(Draft(payload, "shop", "cart", "inc-1"), because, ordinal, {}, START_US)
+
+
+def revoked(number: int, cause: int, ordinal: int = 0) -> Outgoing:
+    """The policy revokes a decision."""
+    names = {"plan_id": "plan-1", "incident_id": "inc-1"}
+    return answer(POLICY, AuthorizationRevoked(decision_id=f"dec-{number}", **names, reason="r"), cause, ordinal)
+
+
+def later(days: int) -> Outgoing:
+    at_us = START_US + days * HEARD_US
+    return Mint(Codec(BundledRegistry()), "clock", 2).from_outside(Draft(Tick(at_us=at_us), ""), at_us, {})
+
+
+def letters(fold: PartitionFold[GateState], said: list[Outgoing]) -> list[tuple[str, str]]:
+    """Error class and field of every dead letter."""
+    found = [Codec(BundledRegistry()).decode(out.value).payload for out in fold.step(_records(said, 0))]
+    return [(one.error_class, one.field) for one in found if isinstance(one, DeadLettered)]
+
+
+def test_what_an_agent_says_counts_however_late_it_comes_and_only_once() -> None:
+    fold = _gate()
+    word = revoked(1, 5)
+    said = [_configuration(), later(3), word, later(4), word]
+    assert letters(fold, said) == [("repeated", "event_id")]
+    assert list(fold.state.revoked) == ["dec-1"]
+
+
+def test_what_an_agent_said_before_it_spoke_about_something_later_is_never_heard_again() -> None:
+    fold = _gate()
+    first, second, both, late = (revoked(n, cause, n) for n, cause in ((1, 4), (2, 7), (3, 7), (4, 5)))
+    said = [_configuration(), first, second, both, later(4), first, late]
+    assert letters(fold, said) == [("repeated", "cause_offset")] * 2
+    assert list(fold.state.revoked) == ["dec-1", "dec-2", "dec-3"]
+
+
+def test_what_the_effector_answers_may_come_in_any_order_and_is_known_again() -> None:
+    fold = _gate()
+    slow, quick = (answer(EFFECTOR, ok(step_id), cause) for step_id, cause in (("s1", 5), ("s2", 9)))
+    asked = [answer(EXECUTOR, request(plan(), step_id), cause) for step_id, cause in (("s1", 2), ("s2", 3))]
+    everyone = _configuration(signed_by_all())
+    assert letters(fold, [everyone, *asked, later(2), quick, slow, quick]) == [("repeated", "event_id")]
+    assert len(fold.state.succeeded) == 2
+
+
+def test_what_was_seen_at_a_target_is_news_for_a_day() -> None:
+    seen_there = TargetObserved(driver="fake", target="t1", state={}, revision="")
+    mint = Mint(Codec(BundledRegistry()), "effector", 2, key=EFFECTOR, signs=frozenset({"TargetObserved"}))
+    unasked = mint.from_outside(Draft(seen_there, "shop", "cart"), START_US, {})
+    asked = answer(EFFECTOR, seen_there, 5, 2)
+    codec = Codec(BundledRegistry())
+    fold = PartitionFold(Planner(), codec, Mint(codec, "planner", 2), reads_run="live")
+    said = [_configuration(signed_by_all()), unasked, asked, unasked, later(2), asked]
+    found = [codec.decode(out.value).payload for out in fold.step(_records(said, 0))]
+    refused = [(one.error_class, one.field) for one in found if isinstance(one, DeadLettered)]
+    assert refused == [("repeated", "event_id"), ("repeated", "occurred_at_us")]
+
+
+def test_what_was_heard_is_swept_out_once_it_can_no_longer_count() -> None:
+    heard = Heard()
+    for hour in range(100):
+        now_us = START_US + hour * 3_600_000_000
+        event = Mint(Codec(BundledRegistry()), "ada", 2).outside_event(Draft(HALT, "shop"), now_us)
+        record = Record(Position("autopilot.log", 0, hour), 0, b"", b"", {})
+        assert check_repetition(record, event, "ada", heard, now_us) is None
+        assert check_repetition(record, event, "ada", heard, now_us) is not None
+    assert len(heard.until_us) == 25
+
+
+# -- configuration and time --------------------------------------------------------------------------------------------
+
+
 def test_an_activation_that_is_older_than_the_one_in_force_does_not_count() -> None:
     bench = Bench()
     old = bench.log[0]
@@ -142,8 +227,15 @@ def _records(said: list[Outgoing], partition: int) -> list[Record]:
     return [Record(at, 0, out.key, out.value, out.headers) for at, out in zip(places, said, strict=True)]
 
 
-def _configuration() -> Outgoing:
-    activation = ConfigurationActivated(revision="r", documents=[signers()], author="ada", comment="")
+def signed_by_all() -> Document:
+    """The signer list, and an executor and an effector on it."""
+    more = ((EXECUTOR, Role.EXECUTOR), (EFFECTOR, Role.EFFECTOR))
+    processes = [Principal(name=key.principal, public_key=key.public_key, roles=[role]) for key, role in more]
+    return document(Signers(name="s", signers=[*_signers(), *processes]).model_dump(mode="json"))
+
+
+def _configuration(listed: Document | None = None) -> Outgoing:
+    activation = ConfigurationActivated(revision="r", documents=[listed or signers()], author="ada", comment="")
     mint = Mint(Codec(BundledRegistry()), "ada", 2, key=ADA, signs=frozenset({"ConfigurationActivated"}))
     return mint.from_outside(Draft(activation, ""), START_US, {})
 
