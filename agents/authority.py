@@ -3,6 +3,7 @@
 The runtime has checked the signatures; here a signer's name is looked up in the roles in force.
 """
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,17 +14,30 @@ from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 EVERYWHERE = "*"
 """The scope of a halt that holds for every domain."""
 
-_MAY_HALT = (Role.OPERATOR, Role.ADMINISTRATOR)
+MAY_HALT = (Role.OPERATOR, Role.ADMINISTRATOR)
+
+
+@dataclass(frozen=True)
+class OpenHalt:
+    """A halt that holds: the event that ordered it, why, and when it was said."""
+
+    event_id: str
+    reason: str
+    at_us: int
 
 
 @dataclass
 class Authority:
-    """Roles by principal, and for each halted scope who halted it."""
+    """Roles by principal, and for each halted scope the halts that hold there, by who gave them.
+
+    Each halt is ended by another person than who gave it. Two people who both halted a scope end each other's halt.
+    """
 
     roles: dict[str, list[str]] = field(default_factory=dict)
     administrators: list[str] = field(default_factory=list)
     """Public keys of the administrators in force, sorted."""
-    halts: dict[str, list[str]] = field(default_factory=dict)
+    halts: dict[str, dict[str, OpenHalt]] = field(default_factory=dict)
+    """Scope -> who halted it -> their halt; a later one of the same person takes the place of the earlier one."""
 
     def activate(self, activation: ConfigurationActivated) -> None:
         """Takes over the signer list, if the activation brings one."""
@@ -43,20 +57,43 @@ class Authority:
         """Halts a scope, or says why the order does not count."""
         order: Halt = recorded.payload
         refused = self._refused(recorded.signed_by, order.ordered_by)
-        if refused is None and order.ordered_by not in self.halts.setdefault(order.scope, []):
-            self.halts[order.scope].append(order.ordered_by)
+        if refused is None:
+            envelope = recorded.envelope
+            given = OpenHalt(envelope.event_id, order.reason, envelope.occurred_at_us)
+            self.halts.setdefault(order.scope, {})[order.ordered_by] = given
         return refused
 
     def resume(self, recorded: Recorded[Any]) -> Rejection | None:
-        """Lifts the halt of exactly the scope that is named, or says why the order does not count."""
+        """Ends the halts of exactly the scope that is named: those that the order names, or all when it names none,
+        but never one of who gives the order. Or says why the order does not count.
+        """
         order: Resume = recorded.payload
         refused = self._refused(recorded.signed_by, order.ordered_by)
-        if refused is not None:
+        open_here = self.halts.get(order.scope, {})
+        if refused is not None or not open_here:
             return refused
-        if order.ordered_by in self.halts.get(order.scope, []):
+        named = {by: halt for by, halt in open_here.items() if not order.halts or halt.event_id in order.halts}
+        ended = named.keys() - {order.ordered_by}
+        if ended:
+            self._end(order.scope, ended)
+            return None
+        if named:
             return Rejection("ordered_by", f"`{order.ordered_by}`", "another person than who halted")
-        self.halts.pop(order.scope, None)
-        return None
+        return Rejection("halts", ", ".join(order.halts), f"halts that hold: {_ids_of(open_here)}")
+
+    def _end(self, scope: str, ended: Set[str]) -> None:
+        """Drops the halts of `scope` that were given by `ended`, and the scope with its last one."""
+        left = {by: halt for by, halt in self.halts[scope].items() if by not in ended}
+        if left:
+            self.halts[scope] = left
+        else:
+            del self.halts[scope]
+
+    def may_resume(self, scope: str) -> list[str]:
+        """Who could end a halt of the scope: all who may halt, save who gave the only one."""
+        open_here = self.halts.get(scope, {})
+        able = {name for name in self.roles if self.has(name, *MAY_HALT)}
+        return sorted(able - open_here.keys() if len(open_here) == 1 else able)
 
     def halted(self, domain: str) -> bool:
         """Whether nothing new may begin in the domain."""
@@ -65,7 +102,11 @@ class Authority:
     def _refused(self, signed_by: str | None, ordered_by: str) -> Rejection | None:
         if signed_by is None or signed_by != ordered_by:
             return Rejection("signature", f"of `{signed_by or 'nobody known'}`", f"of `{ordered_by}`")
-        if not self.has(signed_by, *_MAY_HALT):
+        if not self.has(signed_by, *MAY_HALT):
             roles = sorted(self.roles.get(signed_by, ()))
             return Rejection("ordered_by", f"`{ordered_by}` with roles {roles}", "an operator or an administrator")
         return None
+
+
+def _ids_of(halts: Mapping[str, OpenHalt]) -> str:
+    return ", ".join(halt.event_id for halt in halts.values())

@@ -27,6 +27,8 @@ from autopilot.streams.shadow import PolicyView, end_of
 
 LANE: Final = "broadcast.governance"
 """The transactional id of everybody's broadcasts about governance."""
+FEW: Final = 100_000
+"""Records that are folded within a few seconds."""
 _ATTEMPTS: Final = 8
 _PAUSE_S: Final = 0.2
 
@@ -38,6 +40,8 @@ class Cluster:
     kafka: Mapping[str, str]
     registry: SchemaRegistry
     partitions: int
+    tell: Callable[[str], None] = lambda _: None
+    """Is told what a person should know of how an answer came about."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,12 @@ class Said:
     """Why they do not count; empty when they do."""
 
 
-def broadcast(cluster: Cluster, key: SigningKey, payload: Payload) -> Said:
-    """Broadcasts a person's words. Raises `StreamError` when they could not be written."""
-    return _said(cluster, payload, lambda: broadcast_in_turn(cluster, key, payload), partition=0)
+def broadcast(cluster: Cluster, key: SigningKey, payload: Payload, view: PolicyView | None = None) -> Said:
+    """Broadcasts a person's words. Raises `StreamError` when they could not be written.
+
+    A `view` of partition 0 is brought to where they stand.
+    """
+    return _said(cluster, payload, lambda: broadcast_in_turn(cluster, key, payload), view or begun_view(cluster, 0))
 
 
 def address(cluster: Cluster, key: SigningKey, payload: Payload, domain: str, service: str = "") -> Said:
@@ -69,12 +76,27 @@ def address(cluster: Cluster, key: SigningKey, payload: Payload, domain: str, se
             publisher.close()
         return event_id
 
-    return _said(cluster, payload, publish, partition)
+    return _said(cluster, payload, publish, begun_view(cluster, partition))
 
 
 def view_of(cluster: Cluster, partition: int) -> PolicyView:
     """The policy's state in a partition, at the end of the log."""
-    return PolicyView(cluster.kafka, cluster.registry, partition, cluster.partitions).from_snapshot()
+    view = begun_view(cluster, partition)
+    view.advance()
+    return view
+
+
+def begun_view(cluster: Cluster, partition: int) -> PolicyView:
+    """As `view_of`, at the newest snapshot and not yet at the end: `behind` says how far that is."""
+    view = PolicyView(cluster.kafka, cluster.registry, partition, cluster.partitions)
+    view.take_snapshot()
+    behind = view.behind
+    if behind > FEW:
+        why = view.caveat or "the policy agent has left no snapshot near the end"
+        cluster.tell(f"{why}: folding {behind} records of {Topic.LOG}[{partition}]")
+    elif view.caveat:
+        cluster.tell(view.caveat)
+    return view
 
 
 def home_of(cluster: Cluster, domain: str) -> int:
@@ -88,11 +110,10 @@ def place_of(configuration: Configuration, domain: str, partitions: int) -> int:
     return partition_of(domain, partitions, pins)
 
 
-def _said(cluster: Cluster, payload: Payload, write: Callable[[], str], partition: int) -> Said:
-    """Writes, and folds on from where the log was, to see whether the policy refuses it."""
-    where = range(cluster.partitions) if payload.broadcast else (partition,)
+def _said(cluster: Cluster, payload: Payload, write: Callable[[], str], view: PolicyView) -> Said:
+    """Writes at once, and then brings the view there, to see whether the policy refuses it."""
+    where = range(cluster.partitions) if payload.broadcast else (view.partition,)
     begins = {p: end_of(cluster.kafka, p) for p in where}
-    view = view_of(cluster, partition)
     event_id = write()
     codec = Codec(cluster.registry)
     offsets = {p: _offset_of(cluster, codec, p, begin, payload.event_type(), event_id) for p, begin in begins.items()}

@@ -46,7 +46,7 @@ def recover(
         _refuse_restored(kafka, topic, partition)
     if start < committed:
         records = read_raw(kafka, topic, partitions=[partition], start={partition: start}, end={partition: committed})
-        for chunk in _chunks(records):
+        for chunk in chunks(records):
             fold.step(chunk)
             folded += len(chunk)
     return Recovered(folded, start if loaded else None, _upgrade(fold, snapshot, partition, start))
@@ -100,7 +100,8 @@ def _upgrade(fold: PartitionFold[Any], snapshot: Snapshot | None, partition: int
     return Draft(event, "")
 
 
-def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+def chunks(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """The records, in lists as long as it pays to fold at once."""
     iterator = iter(records)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk

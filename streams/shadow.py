@@ -17,12 +17,15 @@ from autopilot.agents.policy.shadow import ShadowPolicy, run_of
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.registry import SchemaRegistry
+from autopilot.streams.code import code_digest
+from autopilot.streams.errors import UnreachableError
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.kafka import plain_consumer, watermarks
 from autopilot.streams.mint import Mint
 from autopilot.streams.reader import read_raw
 from autopilot.streams.record import Outgoing
-from autopilot.streams.recovery import recover
+from autopilot.streams.recovery import chunks
+from autopilot.streams.snapshots import load_latest
 from autopilot.streams.worker import AgentWorker, WorkerOptions
 
 LOOK_EVERY_S = 1.0
@@ -34,34 +37,73 @@ class PolicyView:
 
     def __init__(self, kafka: Mapping[str, str], registry: SchemaRegistry, partition: int, partitions: int) -> None:
         self.partition = partition
+        self.caveat = ""
+        """What a person should know of where the state comes from: a snapshot that is of other code or was not used."""
         self._kafka = kafka
-        codec = Codec(registry)
-        mint = Mint(codec, PolicyAgent.name, partitions)
-        self._fold: PartitionFold[PolicyState] = PartitionFold(PolicyAgent(), codec, mint, reads_run=mint.run)
-        self._codec = codec
+        self._codec = Codec(registry)
+        self._mint = Mint(self._codec, PolicyAgent.name, partitions)
+        self.fold = self._fresh()
 
     def from_snapshot(self) -> "PolicyView":
         """Brings it to the end of the log, from the newest snapshot on."""
-        recover(self._kafka, self._codec, self._fold, Topic.LOG, self.partition, end_of(self._kafka, self.partition))
+        self.take_snapshot()
+        self.advance()
         return self
+
+    def take_snapshot(self) -> None:
+        """Begins at the newest snapshot that can be used, or else at the log's begin, which gives the same state.
+
+        The agent leaves a snapshot when it takes a partition over, so that of other code means that the agent at work
+        is of other code. `caveat` says so, and why a snapshot was not used.
+        """
+        end = end_of(self._kafka, self.partition)
+        try:
+            found = load_latest(
+                self._kafka, self._codec, agent=PolicyAgent.name, topic=Topic.LOG, partition=self.partition
+            )
+        except UnreachableError as error:
+            self.caveat = f"its snapshots cannot be read ({error})"
+            return
+        if found is None:
+            return
+        where = f"{Topic.LOG}[{self.partition}]"
+        if found.manifest.next_offset > end:
+            self.caveat = f"its snapshot is of {where} up to {found.manifest.next_offset}, which ends at {end}"
+            return
+        same_code = found.manifest.code_digest == code_digest(self.fold.agent)
+        if not same_code:
+            self.caveat = "the policy agent at work is of another version of the code than this command"
+        try:
+            self.fold.load(found.state, same_code=same_code)
+        except (ValueError, KeyError, TypeError):
+            self.fold = self._fresh()
+            self.caveat = self.caveat or f"its snapshot of {where} cannot be read"
+
+    @property
+    def behind(self) -> int:
+        """How many offsets there are up to the end of the log."""
+        return end_of(self._kafka, self.partition) - self.fold.runtime.next_offset
 
     def advance(self) -> list[Outgoing]:
         """Folds what has come since, and gives what the policy says because of it. Begins at the log's begin."""
-        start, end = self._fold.runtime.next_offset, end_of(self._kafka, self.partition)
+        start, end = self.fold.runtime.next_offset, end_of(self._kafka, self.partition)
         if start >= end:
             return []
         here = self.partition
         records = read_raw(self._kafka, Topic.LOG, partitions=[here], start={here: start}, end={here: end})
-        return [out for record in records for out in self._fold.step([record])]
+        return [out for chunk in chunks(records) for out in self.fold.step(chunk)]
 
     @property
     def state(self) -> PolicyState:
         """The state."""
-        return self._fold.state
+        return self.fold.state
 
     def dump(self) -> bytes:
         """The state as bytes, to compare."""
-        return self._fold.agent.dump_state(self._fold.state)
+        return self.fold.agent.dump_state(self.fold.state)
+
+    def _fresh(self) -> PartitionFold[PolicyState]:
+        return PartitionFold(PolicyAgent(), self._codec, self._mint, reads_run=self._mint.run)
 
 
 def end_of(kafka: Mapping[str, str], partition: int) -> int:

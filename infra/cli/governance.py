@@ -11,7 +11,7 @@ from autopilot.agents.policy.budgets import Balance, balance
 from autopilot.agents.policy.catalogue import Catalogue, Entry
 from autopilot.agents.policy.shadow import run_of
 from autopilot.agents.policy.standing import remedies_of
-from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
+from autopilot.infra.cli.output import NO, AsJson, AsPerson, announce_once, date_time, print_json, print_table, refuse
 from autopilot.infra.cli.views import waiting
 from autopilot.infra.composition import registry_of
 from autopilot.infra.governance import Cluster, Said, address, broadcast, place_of, view_of
@@ -42,7 +42,7 @@ autonomies = typer.Typer(help="How far remedies may go.", no_args_is_help=True)
 
 def cluster_of(settings: Settings) -> Cluster:
     """Where the settings' log is."""
-    return Cluster(kafka_config(settings), registry_of(settings), settings.partitions)
+    return Cluster(kafka_config(settings), registry_of(settings), settings.partitions, announce_once)
 
 
 # -- bundles -----------------------------------------------------------------------------------------------------------

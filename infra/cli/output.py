@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -24,6 +25,12 @@ AsPerson = Annotated[str, typer.Option("--as", metavar="NAME", help="Sign with t
 def announce(line: str) -> None:
     """Says on standard error what is being done, for anything that takes more than two seconds."""
     Console(stderr=True).print(f"[dim]..[/dim] {line}", highlight=False)
+
+
+@cache
+def announce_once(line: str) -> None:
+    """As `announce`, but what was said already is not said again."""
+    announce(line)
 
 
 def refuse(message: str, code: int = REFUSED) -> NoReturn:

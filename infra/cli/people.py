@@ -1,4 +1,4 @@
-"""`autopilot approvals`, `approve`, `reject`, `halt`, `resume`: what people say, signed with their keys."""
+"""`autopilot approvals`, `approve`, `reject`: what people answer, signed with their keys."""
 
 import time
 from typing import Annotated
@@ -6,20 +6,16 @@ from typing import Annotated
 import httpx
 import typer
 
-from autopilot.agents.authority import EVERYWHERE, Authority
-from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
 from autopilot.infra.cli.views import waiting
 from autopilot.infra.composition import publisher_of, registry_of
-from autopilot.infra.governance import broadcast, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.projections.approvals import PendingApproval
 from autopilot.projections.timeline import why
-from autopilot.schemas.configuration import Fleet
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
-from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, Halt, Resume
+from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.policy import ApprovalRefused, PlanAuthorized, PlanDenied
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.reader import read
@@ -28,8 +24,6 @@ ApprovalId = Annotated[str, typer.Argument(help="Id of the request, or the begin
 Comment = Annotated[str, typer.Option(help="Why.")]
 Gateway = Annotated[str, typer.Option(help="Address of an approval gateway, to send the signed answer there.")]
 WaitS = Annotated[float, typer.Option("--wait", help="Seconds to wait for the policy's answer.", min=0)]
-OfDomain = Annotated[str, typer.Option("--domain", help="Only this domain; everything without it.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why.")]
 
 ANSWERS = (PlanAuthorized, PlanDenied, ApprovalRefused)
 
@@ -100,33 +94,6 @@ def reject(
         comment=comment,
     )
     _answer(request, rejected, person, wait_s, gateway)
-
-
-def halt(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
-    """Let nothing begin until a resume: in one domain, or everywhere.
-
-    Exit code 1 when it does not count, so that nothing is halted by it.
-    Example: autopilot halt --domain shop --reason "database migration" --as ada
-    """
-    authority = _order(Halt(scope=domain, ordered_by=person, reason=reason), person, domain)
-    if person not in authority.halts.get(domain, []):
-        refuse(f"it does not count: `{person}` is no operator or administrator with this key in force", NO)
-    typer.echo(f"halted: {domain}")
-
-
-def resume(person: AsPerson, reason: Reason, domain: OfDomain = "*") -> None:
-    """Let go on what was halted; must be another person than who halted it.
-
-    Exit code 1 when it does not count, so that the halt holds on.
-    Example: autopilot resume --domain shop --reason "migration done" --as carl
-    """
-    authority = _order(Resume(scope=domain, ordered_by=person, reason=reason), person, domain)
-    still = authority.halts.get(domain, [])
-    if still:
-        who = "who halted it" if person in still else "no operator or administrator with this key in force"
-        refuse(f"it does not count, `{domain}` stays halted by {', '.join(still)}: `{person}` is {who}", NO)
-    others = ", ".join(f"`{scope}`" for scope in authority.halts)
-    typer.echo(f"resumed: {domain}" + (f"; still halted: {others}" if others else ""))
 
 
 def _request(prefix: str) -> PendingApproval:
@@ -201,22 +168,6 @@ def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, 
         if time.monotonic() > deadline:
             return None
         time.sleep(0.2)
-
-
-def _order(payload: Halt | Resume, person: str, scope: str) -> Authority:
-    """Broadcasts an order, and gives what is halted after it. Refuses a domain that the fleet does not have."""
-    settings = Settings()
-    cluster, key = cluster_of(settings), load_key(settings.keys, person)
-    before = view_of(cluster, 0).state.configuration
-    domains = {name for fleet in before.fleets() for name in _domains_of(fleet)}
-    if scope != EVERYWHERE and scope not in domains:
-        refuse(f"there is no domain `{scope}`; the fleet has {', '.join(sorted(domains)) or 'none'}")
-    broadcast(cluster, key, payload)
-    return view_of(cluster, 0).state.authority
-
-
-def _domains_of(fleet: Fleet) -> list[str]:
-    return [*(domain.name for domain in fleet.domains), *(service.domain for service in fleet.services)]
 
 
 def _summary(p: PendingApproval) -> dict[str, object]:

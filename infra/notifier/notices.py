@@ -229,7 +229,10 @@ def _resumed(state: NoticesState, recorded: Recorded[Resume]) -> list[Output]:
     said = recorded.payload
     if state.authority.resume(recorded) is not None or recorded.position.partition != 0:
         return []
-    title = f"Resumed by {said.ordered_by}: {wording.scope_of(said.scope)}"
+    scope, left = wording.scope_of(said.scope), sorted(state.authority.halts.get(said.scope, ()))
+    title = f"Resumed by {said.ordered_by}: {scope}"
+    if left:
+        title = f"A halt was ended by {said.ordered_by}; still halted by {', '.join(left)}: {scope}"
     return _told(recorded, "resume", NOTICE, title, wording.resume(said))
 
 

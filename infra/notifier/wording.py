@@ -108,7 +108,7 @@ def halt(said: Halt) -> str:
     option = "" if said.scope == EVERYWHERE else f" --domain {said.scope}"
     return paragraphs(
         f"{said.ordered_by}: {line(said.reason)}",
-        "Nothing new begins there. Another person than who halted can resume:",
+        "Nothing new begins there. Another operator or administrator can end the halt:",
         f'$ autopilot resume{option} --reason "..." --as YOUR-NAME',
     )
 

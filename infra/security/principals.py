@@ -85,7 +85,7 @@ GRANTS: Mapping[str, Grants] = {
     ),
     PEOPLE: Grants(
         "the command line and gateways: approvals, halts, configuration, audits; what people say is signed",
-        reads=(Topic.LOG, Topic.TELEMETRY, Topic.SEALS, Topic.DEAD_LETTERS, Topic.KPIS),
+        reads=(Topic.LOG, Topic.TELEMETRY, Topic.SEALS, Topic.DEAD_LETTERS, Topic.KPIS, Topic.SNAPSHOTS),
         writes=(Topic.LOG, Topic.TELEMETRY),
         transactions=(BROADCAST,),
     ),

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from autopilot.schemas.contract import Contract, Payload, described
+from autopilot.schemas.contract import Contract, Payload, described, optional
 
 
 class ApprovalGranted(Payload):
@@ -37,13 +37,14 @@ class Halt(Payload):
 
 
 class Resume(Payload):
-    """What was halted may go on."""
+    """Halts are ended by another person than who gave them. One that comes later, or that is not named, holds on."""
 
     broadcast: ClassVar[bool] = True
 
     scope: str = described("The domain, or `*` for all.")
-    ordered_by: str = described("Who resumes; must be the signer and another person than who halted.")
+    ordered_by: str = described("Who resumes; must be the signer. A halt of their own is not ended.")
     reason: str = described("Why.")
+    halts: list[str] = optional("Event ids of the halts that are ended; empty for all that hold in the scope.", [])
 
 
 class Document(Contract):
