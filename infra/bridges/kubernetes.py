@@ -7,6 +7,8 @@ service that its label `app.kubernetes.io/name` names, with the attribute `k8s.d
 
     k8s.deployment.desired_pods, k8s.deployment.available_pods, k8s.deployment.unavailable_pods   gauges
     k8s.deployment.stuck            gauge, 1 while a rollout has exceeded its progress deadline
+    k8s.deployment.waiting_pods     gauge, pods with a container that cannot be started, as `ImagePullBackOff` or
+                                    `CrashLoopBackOff` say
     k8s.deployment.oom_killed_pods  gauge, pods with a container that was killed for its memory limit in the last 20 s
     k8s.container.restarts          count of containers that were started again
     k8s.container.oom_kills         count of those that were killed for their memory limit
@@ -18,7 +20,7 @@ import argparse
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ import structlog
 
 from autopilot.infra.bridges.otlp_client import Sample, send
 from autopilot.infra.effector.drivers.kubernetes_client import KubernetesClient
-from autopilot.infra.effector.drivers.kubernetes_state import STUCK, rollout_of
+from autopilot.infra.effector.drivers.kubernetes_state import STUCK, cannot_start, rollout_of, selects
 from autopilot.infra.effector.port import TargetError
 
 EVERY_S = 1.0
@@ -141,6 +143,7 @@ class KubernetesBridge:
             "k8s.deployment.desired_pods": deployment["spec"].get("replicas", 1),
             "k8s.deployment.available_pods": status.get("availableReplicas", 0),
             "k8s.deployment.unavailable_pods": status.get("unavailableReplicas", 0),
+            "k8s.deployment.waiting_pods": sum(map(cannot_start, mine)),
             "k8s.deployment.oom_killed_pods": sum(was_oom_killed(pod, now) for pod in mine),
             "k8s.deployment.stuck": int(rollout_of(deployment) == STUCK),
         }
@@ -150,9 +153,7 @@ class KubernetesBridge:
 
 
 def _is_of(pod: Object, deployment: Object) -> bool:
-    wanted: Mapping[str, str] = deployment["spec"]["selector"].get("matchLabels", {})
-    labels: Mapping[str, str] = pod["metadata"].get("labels", {})
-    return wanted.items() <= labels.items()
+    return selects(deployment["spec"]["selector"], pod["metadata"].get("labels") or {})
 
 
 def main() -> None:

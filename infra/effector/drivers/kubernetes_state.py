@@ -1,6 +1,6 @@
 """What deployments, replica sets and nodes say of themselves, as the driver's declared state. Nothing is asked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Object = dict[str, Any]
@@ -146,6 +146,22 @@ def _containers_of(pod: Object) -> Sequence[Object]:
 def _waits(container: Object) -> str:
     """Why a container waits; empty when it does not."""
     return str((container.get("state", {}).get("waiting") or {}).get("reason", ""))
+
+
+def selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector takes what has these labels."""
+    exact: Mapping[str, str] = selector.get("matchLabels") or {}
+    asked: Sequence[Object] = selector.get("matchExpressions") or []
+    held = (_SELECTED_BY[one["operator"]](labels.get(one["key"]), one.get("values") or []) for one in asked)
+    return exact.items() <= labels.items() and all(held)
+
+
+_SELECTED_BY: Mapping[str, Callable[[str | None, Sequence[str]], bool]] = {
+    "In": lambda value, values: value in values,
+    "NotIn": lambda value, values: value not in values,
+    "Exists": lambda value, _: value is not None,
+    "DoesNotExist": lambda value, _: value is None,
+}
 
 
 def is_evictable(pod: Object) -> bool:

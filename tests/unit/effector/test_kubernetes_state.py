@@ -13,6 +13,7 @@ from autopilot.infra.effector.drivers.kubernetes_state import (
     node_state,
     revisions_in,
     rollout_of,
+    selects,
     template_of,
 )
 
@@ -115,6 +116,13 @@ def test_pods_say_why_they_are_not_ready() -> None:
     assert complaints_of([pod({"containerStatuses": [waits | killed, well]})]) == "CrashLoopBackOff, OOMKilled"
 
 
+def test_pods_say_which_of_their_first_containers_keeps_them() -> None:
+    first = {"ready": False, "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+    then = {"ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+    status = {"initContainerStatuses": [first], "containerStatuses": [then]}
+    assert complaints_of([pod(status)]) == "ImagePullBackOff, PodInitializing"
+
+
 def test_a_drain_leaves_what_the_node_keeps_and_what_has_ended() -> None:
     kept = pod(ownerReferences=[{"kind": "DaemonSet"}])
     static = pod(annotations={"kubernetes.io/config.mirror": "1"})
@@ -135,3 +143,20 @@ def test_a_selector_is_written_as_lists_take_it() -> None:
     ]
     selector = {"matchLabels": {"b": "2", "a": "1"}, "matchExpressions": expressions}
     assert selector_text(selector) == "a=1,b=2,tier in (a,b),!old"
+
+
+@pytest.mark.parametrize(
+    ("selector", "selected"),
+    [
+        ({"matchLabels": {"app": "web"}}, True),
+        ({"matchLabels": {"app": "web", "tier": "a"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "shop"]}]}, True),
+        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a"]}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "Exists"}]}, False),
+        ({"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}, True),
+        ({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
+    ],
+)
+def test_a_selector_takes_what_every_part_of_it_takes(selector: Object, selected: bool) -> None:
+    assert selects(selector, {"app": "web"}) is selected
