@@ -112,6 +112,7 @@ def _effector(settings: Settings) -> Runnable:
     from autopilot.infra.effector.driver_file import read_drivers
     from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
     from autopilot.infra.effector.worker import EffectorWorker
+    from autopilot.infra.pins import pinned_administrators
 
     drivers = read_drivers(settings.targets) if settings.targets else {}
     if settings.supervisord_url:
@@ -129,7 +130,7 @@ def _effector(settings: Settings) -> Runnable:
         drivers=drivers,
         run=settings.run,
         key=ensure_key(settings.keys, EFFECTOR),
-        pinned_administrators=frozenset(settings.pinned_administrators.split()),
+        pinned_administrators=pinned_administrators(settings),
         snapshot_every=settings.snapshot_every,
     )
 

@@ -84,7 +84,9 @@ class Settings(BaseSettings):
     supervisord_password: SecretStr = _setting(SecretStr(""), "password at that supervisord")
     supervisord_releases: Path | None = _setting(None, "folder of the releases that its groups may be switched to")
     pinned_administrators: str = _setting(
-        "", "public keys, separated by spaces; the effector refuses all while there is another administrator"
+        "",
+        "public keys, separated by spaces: the effector refuses all while there is another administrator; "
+        "without any, the key of `admin` that `up` made in this home",
     )
     telemetry_endpoint: str = _setting("", "OTLP/HTTP address that our own traces and metrics go to; empty for none")
     prometheus_port: int = _setting(

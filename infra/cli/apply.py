@@ -13,6 +13,7 @@ from autopilot.infra.composition import registry_of
 from autopilot.infra.configuration_files import Finding, Loaded, check_together, read_folder
 from autopilot.infra.governance import broadcast_in_turn, view_of
 from autopilot.infra.keys import load_key
+from autopilot.infra.pins import advice, not_pinned, pinned_administrators
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.infra.signers import ADMINISTRATOR, ensure_first_principals, signers_of
 from autopilot.schemas.configuration import Configuration, document
@@ -33,6 +34,7 @@ def apply(
 
     Kinds: Fleet, ServiceLevelObjectives, RemedyCatalogue, PolicyBundle, Calendar, Signers. They replace all documents
     of the kinds that are there. Without a Signers document the first apply makes one of this home's keys.
+    It is noted when the effector of this home would refuse to act under an administrator of the new signer list.
     Exit code 1 when something is wrong with the documents: nothing is written then.
     Examples: autopilot apply examples/shop --dry-run; autopilot apply config --as ada --comment "raise tier"
     """
@@ -43,13 +45,17 @@ def apply(
     ruling = view_of(cluster_of(settings), 0).state.catalogue.active()
     documents, findings = checked(folder, in_force, settings, key, ruling)
     planned = changes(in_force, documents)
+    pinned = pinned_administrators(settings)
+    notes = [advice(one, pinned) for one in not_pinned(in_force.with_activated(documents), pinned)]
     event_id = ""
     if not findings and planned and not dry_run:
         event_id = _activate(settings, key, documents, comment)
     if as_json:
-        print_json({"findings": findings, "changes": planned, "event_id": event_id})
+        print_json({"findings": findings, "changes": planned, "event_id": event_id, "notes": notes})
     else:
         _print(findings, planned, event_id)
+        for note in notes:
+            typer.echo(f"note: {note}", err=True)
     if findings:
         raise typer.Exit(NO)
 

@@ -10,6 +10,7 @@ from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, print_json, print_table, refuse
 from autopilot.infra.governance import broadcast_in_turn
 from autopilot.infra.keys import load_key, new_key_beside, take_over
+from autopilot.infra.pins import advice, not_pinned, pinned_administrators
 from autopilot.infra.settings import Settings
 from autopilot.infra.signers import ADMINISTRATOR, DEFAULT_ROLES, add_principal, principals, rotated, signers_of
 from autopilot.schemas.signing import key_id
@@ -76,6 +77,11 @@ def rotate(
         broadcast_in_turn(cluster, key, activation(changed, administrator, f"new key of {name}"))
     kept = take_over(settings.keys, name)
     typer.echo(f"{name}: key {key_id(fresh.public_key)} is in force; the old one is kept as {kept.name}")
+    pinned = pinned_administrators(settings)
+    for one in not_pinned(in_force.with_activated(changed), pinned):
+        typer.echo(f"note: {advice(one, pinned)}", err=True)
+    if fresh.public_key in pinned:
+        typer.echo("restart the effector: it is told at its start who the administrators are", err=True)
 
 
 @app.command()

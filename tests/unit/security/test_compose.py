@@ -11,12 +11,14 @@ from autopilot.infra.composition import PROCESSES
 from autopilot.infra.security.ground import CLIENTS, CONTROLLER, INTERNAL, Ground
 from autopilot.infra.security.principals import PEOPLE
 from autopilot.infra.settings import PREFIX, Settings
+from autopilot.streams.trust import SIGNS
 
 ROOT = Path(__file__).parents[3]
 PLAIN: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SECURE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.secure.yml").read_text())
 SERVICES = SECURE["services"]
 SCRIPT = (ROOT / "infra" / "docker" / "distribute.sh").read_text()
+KEYS_SCRIPT = (ROOT / "infra" / "docker" / "distribute-keys.sh").read_text()
 HOME = "/home/autopilot/.autopilot"
 
 
@@ -74,13 +76,26 @@ def test_people_and_the_registry_have_their_own_the_administrators_is_for_prepar
     assert holders == {"prepare"}
 
 
-def test_only_those_who_sign_share_the_folder_of_keys() -> None:
-    sharing = {
-        name
-        for name in PROCESSES
-        if not any(volume.endswith(f":{HOME}") for volume in SERVICES[name].get("volumes", []))
-    }
-    assert sharing == {"policy", "sealer", "verifier"}
+def home_of(service: str) -> str:
+    """The volume that is the home folder of a service; `docker-compose.yml` gives all the same one."""
+    own = [v.split(":")[0] for v in SERVICES[service]["volumes"] if v.removesuffix(":ro").endswith(f":{HOME}")]
+    return own[0] if own else "home"
+
+
+def test_every_process_has_a_home_of_its_own_and_people_have_the_one_with_all_keys() -> None:
+    assert {name: home_of(name) for name in PROCESSES} == {name: name for name in PROCESSES}
+    assert home_of("keys") == home_of("cli") == home_of("prepare") == "home"
+
+
+def test_a_process_that_signs_finds_its_own_key_in_its_home_and_the_effector_whom_it_acts_under() -> None:
+    signing = [*SIGNS, "sealer"]
+    script = re.sub(r"for name in ([a-z ]+); do\n(.*?)done", unrolled, KEYS_SCRIPT, flags=re.DOTALL)
+    placed = re.findall(r'install -m \d+ -o autopilot "?(\S+?)"? "?/to/([a-z]+)/keys/(\S+?)"?\n', script)
+    wanted = [(f"{name}.{kind}", name, f"{name}.{kind}") for name in signing for kind in ("key", "pub")]
+    assert sorted(placed) == sorted([*wanted, ("admin.pub", "effector", "admin.pub")])
+    mounted = {v.split(":")[1]: v.split(":")[0] for v in SERVICES["keys"]["volumes"] if v.split(":")[1][:4] == "/to/"}
+    assert mounted == {f"/to/{name}": home_of(name) for name in signing}
+    assert {name for name in PROCESSES if "keys" in SERVICES[name].get("depends_on", ())} == set(signing)
 
 
 def test_the_folder_with_everything_is_mounted_by_those_two_alone() -> None:
