@@ -23,6 +23,7 @@ from bench import (
     replay,
     seals,
     security,
+    signatures,
     simulation,
     verification,
     verifier,
@@ -40,6 +41,7 @@ ALONE: dict[str, tuple[str, Callable[[], Iterator[Figure]]]] = {
     "policy": ("policies: live decisions, and 10,000,000 in bulk", policy.figures),
     "seals": ("sealing and verifying, but for Kafka", seals.figures),
     "security": ("Kafka with TLS, passwords and access control lists, and without", security.figures),
+    "signatures": ("what processes sign, on one core", signatures.figures),
     "verification": ("classes, and a test for every moment beside one of a fixed size", verification.figures),
     "verifier": ("from windows to verdicts, in the in-process runner", verifier.figures),
 }

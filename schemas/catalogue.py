@@ -1,7 +1,7 @@
 """The catalogue of events as a page of documentation, made from the models so that it cannot drift from them."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -25,13 +25,15 @@ Made from the models in `schemas/events/` by `autopilot schemas docs`; do not ed
 
 Every event is one Avro record: the envelope, then the fields of its type. Units are the last part of a field's name:
 `_us` microseconds (since the Unix epoch for `timestamp-micros`), `_ms` milliseconds, `_bp` basis points (10000 is the
-whole), `_milli` thousandths. The schemas themselves are in [`schemas/avro/`](../schemas/avro/).
+whole), `_milli` thousandths. What is said to be signed [counts for nothing](security.md) without that signature. The
+schemas themselves are in [`schemas/avro/`](../schemas/avro/).
 """
 
 
-def events_page() -> str:
-    """The whole page, in Markdown."""
-    return "\n".join([_INTRODUCTION, *_envelope(), *(line for family in FAMILIES for line in _family(family))])
+def events_page(signers: Mapping[str, str]) -> str:
+    """The whole page, in Markdown. `signers`: event type -> who signs it, for those that are signed."""
+    lines = (line for family in FAMILIES for line in _family(family, signers))
+    return "\n".join([_INTRODUCTION, *_envelope(), *lines])
 
 
 def unit_of(field: str) -> str:
@@ -44,18 +46,19 @@ def _envelope() -> Iterator[str]:
     yield from ["## Envelope", "", _doc(Envelope), "", *_fields(envelope["type"]["fields"])]
 
 
-def _family(family: ModuleType) -> Iterator[str]:
+def _family(family: ModuleType, signers: Mapping[str, str]) -> Iterator[str]:
     yield from [f"## {family.__name__.rpartition('.')[2].capitalize()}", "", _doc(family), ""]
     for model in EVENT_TYPES.values():
         if model.__module__ == family.__name__:
-            yield from _event(model)
+            yield from _event(model, signers.get(model.event_type(), ""))
 
 
-def _event(model: type[Payload]) -> Iterator[str]:
+def _event(model: type[Payload], signer: str) -> Iterator[str]:
     schema = schema_of(model)
     where = f"Topic `{model.topic}`" + (
         ", broadcast to every partition of it and of telemetry." if model.broadcast else "."
     )
+    where += f" Signed by {signer}." if signer else ""
     yield from [f"### {model.event_type()}", "", _doc(model), "", where, ""]
     yield from _fields([f for f in schema["fields"] if f["name"] != "envelope"])
     for record in _records(schema["fields"]):

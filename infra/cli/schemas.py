@@ -19,6 +19,7 @@ from autopilot.schemas.catalogue import events_page
 from autopilot.schemas.compatibility import Finding
 from autopilot.schemas.compatibility import check as compatibility_findings
 from autopilot.schemas.events import EVENT_TYPES
+from autopilot.streams.trust import AUTHORITATIVE, SIGNS
 
 app = typer.Typer(help="Contracts on disk: in sync, released, compatible.", no_args_is_help=True, add_completion=False)
 
@@ -138,7 +139,11 @@ def docs(
 
 def generated_pages() -> dict[str, str]:
     """File name -> content of each page of `docs/` that is made from code."""
-    return {"events.md": events_page(), "lifecycles.md": lifecycles_page()}
+    said_by = {event_type: f"the {name}" for name, types in SIGNS.items() for event_type in types}
+    return {
+        "events.md": events_page(dict.fromkeys(AUTHORITATIVE, "a person") | said_by),
+        "lifecycles.md": lifecycles_page(),
+    }
 
 
 def inspect(folder: Path) -> tuple[list[str], list[Finding], list[str]]:

@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from autopilot.infra.cli.main import application
 from autopilot.infra.composition import PROCESSES, publisher_of, registry_of
+from autopilot.infra.keys import public_key_of
 from autopilot.infra.platform.ports import PortInUseError, free_port
 from autopilot.infra.platform.processes import ProcessError
 from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.signers import signers_of
 from autopilot.infra.stack import Stack
+from autopilot.schemas.configuration import Principal, Role, Signers
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Recorded
 from autopilot.schemas.events.people import ApprovalGranted, ConfigurationActivated, Halt
 from autopilot.schemas.events.planner import IncidentOpened
 from autopilot.schemas.events.policy import ApprovalRequested, Decision
+from autopilot.schemas.signing import SigningKey
 from autopilot.streams.reader import read
 from autopilot.streams.record import Outgoing
 
@@ -176,6 +181,17 @@ def test_configuration_is_broadcast_once_and_known_afterwards(configured: Path) 
 def test_an_approver_may_not_activate(configured: Path) -> None:
     refused = as_json("apply", str(configured), "--as", "approver", "--dry-run", code=1)
     assert "administrator" in refused["findings"][0]["expected"]
+
+
+def test_a_second_administrator_is_noted_with_the_setting_that_the_effector_needs(tmp_path: Path) -> None:
+    eve = SigningKey.generate("eve")
+    listed = signers_of(Settings().keys)
+    both = [*listed.signers, Principal(name="eve", public_key=eve.public_key, roles=[Role.ADMINISTRATOR])]
+    (tmp_path / "signers.yaml").write_text(yaml.safe_dump(Signers(name="local", signers=both).model_dump(mode="json")))
+    (note,) = as_json("apply", str(tmp_path), "--dry-run")["notes"]
+    assert note.startswith("`eve` is an administrator")
+    assert note.endswith(f'{public_key_of(Settings().keys, "admin")} {eve.public_key}"')
+    assert as_json("apply", str(tmp_path), "--dry-run")["findings"] == []
 
 
 def test_a_broken_record_is_listed_shown_and_driven_again() -> None:

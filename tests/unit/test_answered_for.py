@@ -2,15 +2,16 @@
 
 from functools import cache
 
-from loop import POLICY, VERIFIER, Loop
+from loop import POLICY, VERIFIER, Loop, signers
 
 from autopilot.agents.planner import Planner
+from autopilot.infra.signers import ROLES_OF_NEW, rotated
 from autopilot.projections.admission import Admission
 from autopilot.schemas.codec import Codec
-from autopilot.schemas.configuration import Principal, Role
+from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Rejection
-from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.events import EVENT_TYPES, effector, executor, verifier
 from autopilot.schemas.events.runtime import DeadLettered
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
@@ -20,7 +21,7 @@ from autopilot.streams.audit.findings import Kind
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
-from autopilot.streams.trust import check_signature
+from autopilot.streams.trust import ANSWERED_FOR, SIGNS, check_signature
 
 VERDICT = OutcomeVerified.event_type()
 CODEC = Codec(BundledRegistry())
@@ -69,6 +70,27 @@ def test_the_verifier_signs_its_verdicts_and_nobody_elses_signature_will_do() ->
 def test_without_a_verifier_in_the_signer_list_no_signature_is_asked_for() -> None:
     (verdict,) = filter(is_verdict, course())
     assert check_signature(signed(verdict, None), VERDICT, SIGNERS[:1]) is None
+
+
+def test_while_a_process_gets_a_new_key_both_count_and_then_the_new_one_alone() -> None:
+    (verdict,) = filter(is_verdict, course())
+    old, new = signed(verdict, VERIFIER), signed(verdict, fresh := SigningKey.generate("verifier"))
+    in_force = Configuration().with_activated([signers()])
+    for keep_old in (True, False):
+        changed = rotated(in_force, "verifier", fresh.public_key, keep_old=keep_old)
+        assert changed is not None
+        listed = Configuration().with_activated(changed).signers()
+        assert check_signature(new, VERDICT, listed) == "verifier"
+        assert (check_signature(old, VERDICT, listed) == "verifier") is keep_old
+
+
+def test_every_word_of_executor_effector_and_verifier_is_answered_for_and_every_process_signs_with_its_role() -> None:
+    families = {"executor": executor, "effector": effector, "verifier": verifier}
+    for name, family in families.items():
+        said = {kind for kind, model in EVENT_TYPES.items() if model.__module__ == family.__name__}
+        assert said == SIGNS[name]
+        assert {ANSWERED_FOR[kind] for kind in said} == {Role(name)}
+        assert ROLES_OF_NEW[name] == [Role(name)]
 
 
 def tallies(records: list[Record]) -> tuple[int, list[str]]:
