@@ -1,18 +1,20 @@
-"""Writes the events that bear a decision: the same Avro bytes as the general writer gives, in a fifth of the time.
+"""Writes events: the same Avro bytes as fastavro gives, in two thirds of the time, a decision in a fifth.
 
-A decision bears every fact that it saw, and a plan every alternative; both repeat from one decision to the next. Their
-bytes are kept, so that each is written once and copied afterwards. Records are walked as they are, without turning them
-into dictionaries.
+Records are walked as they are, without turning them into dictionaries. A decision bears every fact that it saw, and a
+plan every alternative; both repeat from one decision to the next. Their bytes are kept, so that each is written once
+and copied afterwards. For long columns of numbers fastavro is the faster.
 
 Avro 1.12, binary encoding: zig-zag variable-length numbers, lengths before texts, arrays and maps as one block.
 """
 
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
 from autopilot.schemas.avro_schema import Schema
+from autopilot.schemas.envelope import Event
 
 Write = Callable[[Any, bytearray], None]
 KEPT: Final = ("Alternative", "Fact")
@@ -20,9 +22,18 @@ KEPT: Final = ("Alternative", "Fact")
 _MOST_KEPT: Final = 65_536
 
 
-def record_writer(schema: Schema) -> Write:
-    """What writes an object with the schema's fields as attributes. Raises ValueError for a type that it cannot do."""
-    return _record(schema, {})
+def event_writer(schema: Schema) -> Write:
+    """What appends the record of an `Event` of the schema's type. Raises ValueError for a type that it cannot do."""
+    named: dict[str, Write] = {}
+    envelope, *own = schema["fields"]
+    write_envelope = _writer(envelope["type"], named)
+    write_payload = _record({**schema, "fields": own}, named)
+
+    def write(event: Event[Any], out: bytearray) -> None:
+        write_envelope(event.envelope, out)
+        write_payload(event.payload, out)
+
+    return write
 
 
 def long(value: int) -> bytes:
@@ -103,7 +114,7 @@ def _writer(avro: Any, named: dict[str, Write]) -> Write:
     if avro in named:
         return named[avro]
     if avro not in _PLAIN:
-        raise ValueError(f"`{avro}` is no type of a decision")
+        raise ValueError(f"`{avro}` is no type of an event")
     return _PLAIN[avro]
 
 
@@ -172,4 +183,20 @@ def _boolean(value: bool, out: bytearray) -> None:
     out.append(value)
 
 
-_PLAIN: Final[dict[str, Write]] = {"string": _text, "long": _long, "boolean": _boolean}
+def _double(value: float, out: bytearray) -> None:
+    out += _DOUBLE.pack(value)
+
+
+def _bytes(value: bytes, out: bytearray) -> None:
+    out += long(len(value))
+    out += value
+
+
+_DOUBLE: Final = struct.Struct("<d")
+_PLAIN: Final[dict[str, Write]] = {
+    "string": _text,
+    "long": _long,
+    "boolean": _boolean,
+    "double": _double,
+    "bytes": _bytes,
+}
