@@ -1,5 +1,6 @@
-"""What is wrong with a remedy catalogue that only its surroundings show: verbs that no driver has, roles of no service.
+"""What is wrong with a remedy catalogue that only its surroundings show.
 
+Verbs that no driver has, roles of no service, windows too short for how often telemetry comes.
 A driver is known by the kind that bears its name; of one that a targets file names otherwise nothing is claimed.
 """
 
@@ -10,6 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from autopilot.agents.planner.checks import Fault, Loc
+from autopilot.agents.verifier.judgement import MIN_SAMPLES
 from autopilot.infra.effector.driver_file import KINDS
 from autopilot.schemas.configuration import Fleet, RemedyAction, RemedyCatalogue, RemedyOperator, RemedyStep
 from autopilot.schemas.events.planner import REVERT
@@ -38,7 +40,7 @@ def faults_around(catalogue: RemedyCatalogue, content: Any, fleets: Sequence[Fle
         steps = enumerate(remedy.steps)
         written += [(("remedies", i, "steps", j), ("remedies", i, "steps", j, "action", "verb"), s) for j, s in steps]
     found = [fault for loc, verb_loc, step in written for fault in _of_step(loc, verb_loc, step, fleets)]
-    return found + list(_without_meaning(catalogue, content))
+    return [*found, *_windows(catalogue, fleets), *_without_meaning(catalogue, content)]
 
 
 @cache
@@ -86,6 +88,24 @@ def _role(loc: Loc, step: RemedyStep | RemedyOperator, fleets: Sequence[Fleet]) 
     if step.role and roles and step.role not in roles:
         given = ", ".join(sorted(role for role in roles if role)) or "nothing: no service gives one"
         yield Fault((*loc, "role"), step.role, f"a role of a target of `{step.driver}`: {given}")
+
+
+def _windows(catalogue: RemedyCatalogue, fleets: Sequence[Fleet]) -> Iterator[Fault]:
+    """Windows before an execution in which no guard can have samples enough: its outcome would never be known."""
+    services = [service for fleet in fleets for service in fleet.services]
+    for i, remedy in enumerate(catalogue.remedies):
+        operators = [one for one in catalogue.operators if not remedy.operators or one.name in remedy.operators]
+        drivers = {one.driver for one in (operators if remedy.goal else remedy.steps)}
+        acted_on = [one for one in services if drivers & {ref.driver for ref in one.targets}]
+        if not acted_on or not remedy.verification.guard_metrics:
+            continue
+        interval_ms = min(one.telemetry.interval_ms for one in acted_on)
+        least = (MIN_SAMPLES + 1) * interval_ms  # the first bucket may be cut off
+        if remedy.verification.before_ms < least:
+            expected = (
+                f"at least {least}: a guard takes {MIN_SAMPLES} samples, of which one comes each {interval_ms} ms"
+            )
+            yield Fault(("remedies", i, "verification", "before_ms"), remedy.verification.before_ms, expected)
 
 
 def _without_meaning(catalogue: RemedyCatalogue, content: Any) -> Iterator[Fault]:

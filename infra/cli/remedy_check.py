@@ -18,7 +18,8 @@ def check(
 ) -> None:
     """Check every remedy catalogue: expressions, variables, effects, goals, gates, verbs, and what has no use.
 
-    Roles of targets are checked against the fleet where one is there too. Nothing is contacted and nothing written.
+    Roles of targets and windows of guards are checked against the fleet where one is there too. Nothing is contacted
+    and nothing written.
     Exit code 1 when there are findings. Example: autopilot remedies check examples/shop/remedies.yaml
     """
     loaded, findings = read_folder(path) if path.is_dir() else read_file(path, str(path))

@@ -158,6 +158,26 @@ def test_in_a_folder_roles_are_checked_against_the_fleet(tmp_path: Path) -> None
     assert f"remedies.yaml:20: {expected}" in output
 
 
+@pytest.mark.parametrize(("before_ms", "code"), [(69_999, 1), (70_000, 0)])
+def test_a_guard_needs_a_window_before_in_which_samples_enough_come(tmp_path: Path, before_ms: int, code: int) -> None:
+    verification = f"    verification: {{guard_metrics: [memory], before_ms: {before_ms}}}\n"
+    written(tmp_path, "    steps: [", f"{verification}    steps: [")
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("role: primary", "role: stable"))
+    expected = "is 69999, expected at least 70000: a guard takes 6 samples, of which one comes each 10000 ms"
+    found = check(tmp_path)
+    assert found[0] == code
+    assert (f"remedies.yaml:37: `remedies.1.verification.before_ms` {expected}" in found[1]) == bool(code)
+
+
+def test_without_a_guard_or_a_service_it_acts_on_a_short_window_is_nobodys_fault(tmp_path: Path) -> None:
+    written(tmp_path, "    steps: [", "    verification: {before_ms: 1000}\n    steps: [")
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("role: primary", "role: stable"))
+    assert check(tmp_path)[0] == 0
+    written(tmp_path, "    steps: [", "    verification: {guard_metrics: [m], before_ms: 1000}\n    steps: [")
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("supervisord", "elsewhere"))
+    assert check(tmp_path)[0] == 0
+
+
 def test_what_holds_no_catalogue_is_a_finding_and_programs_get_json(tmp_path: Path) -> None:
     file = tmp_path / "fleet.yaml"
     file.write_text(FLEET)
