@@ -15,10 +15,10 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure. `goal` is what was aimed at, in words; empty when nothing was."""
+    """One figure; `value` is None when it was not measured. `goal` is what was aimed at, in words; empty if nothing."""
 
     name: str
-    value: float
+    value: float | None
     unit: str
     goal: str = ""
     note: str = ""
@@ -26,6 +26,8 @@ class Figure:
     @property
     def text(self) -> str:
         """The value with three significant digits and thousands."""
+        if self.value is None:
+            return "not measured"
         if self.value >= 100:
             return f"{self.value:,.0f}"
         return f"{self.value:.3g}"

@@ -105,6 +105,11 @@ def built_binaries() -> Path:
     return Path(_output(SCRIPTS / "build.sh"))
 
 
+def are_built() -> bool:
+    """Whether the cluster's binaries are there."""
+    return subprocess.run([SCRIPTS / "build.sh", "--check"], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def _output(script: Path, *arguments: str) -> str:
     done = subprocess.run([script, *arguments], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -2,10 +2,11 @@
 # Builds what a Kubernetes cluster of one node is made of, from the Go module proxy: API server, controller manager,
 # scheduler, kubelet, kubectl, etcd and the sandbox's waiting program. Prints the folder of the binaries.
 #
-#     infra/targets/kubernetes/build.sh
+#     infra/targets/kubernetes/build.sh [--check]
 #
 # They are kept in ${AUTOPILOT_CACHE:-~/.cache/autopilot}/kubernetes/VERSION; a second call finds them there. A build
-# that was interrupted goes on where it was, since Go keeps what it has fetched and compiled.
+# that was interrupted goes on where it was, since Go keeps what it has fetched and compiled. With --check nothing is
+# built: it fails when they are not there.
 set -euo pipefail
 
 VERSION=1.36.3
@@ -17,6 +18,7 @@ FOLDER=$CACHE/kubernetes/$VERSION
 say() { printf 'kubernetes: %s\n' "$*" >&2; }
 
 if [ -e "$FOLDER/complete" ]; then echo "$FOLDER/bin"; exit 0; fi
+[ "${1:-}" != --check ] || exit 1
 command -v go >/dev/null || {
 	say 'Go is needed to build it: version 1.21 or newer, which fetches the toolchain that Kubernetes asks for'; exit 1; }
 mkdir -p "$FOLDER/bin" "$FOLDER/cmd/etcd" "$FOLDER/cmd/wait"
