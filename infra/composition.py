@@ -12,6 +12,7 @@ from autopilot.agents.agent import Agent
 from autopilot.infra.keys import ensure_key
 from autopilot.infra.platform.ports import HOST, PortBook
 from autopilot.infra.platform.registry import CONFLUENT_API
+from autopilot.infra.process_settings import environment_for
 from autopilot.infra.schema_registry import HttpSchemaRegistry
 from autopilot.infra.settings import NotUpError, Settings, kafka_config
 from autopilot.infra.signers import EFFECTOR, EXECUTOR, POLICY, SEALER, VERIFIER
@@ -265,13 +266,11 @@ OPTIONAL: Mapping[str, Callable[[Settings], Runnable]] = {"shadow": _shadow, "ga
 """Processes that `up` does not start: they are run by `autopilot run` where they are wanted."""
 OPTIONAL_AS: Mapping[str, str] = {"shadow": "policy", "gateway": "people"}
 """Whose credentials they connect with at a secure Kafka."""
-SECRETS: Mapping[str, tuple[str, ...]] = {"effector": ("kafka_password", "supervisord_password")}
-"""The secrets that a process is given; a process that is not named here gets `kafka_password` alone."""
 
 
 def environment_of(name: str, settings: Settings) -> dict[str, str]:
-    """The environment in which the process `name` finds these settings. Only the effector gets a target's secrets."""
-    return as_principal(name, settings).environment(SECRETS.get(name, ("kafka_password",)))
+    """The environment in which the process `name` finds what it uses of these settings."""
+    return environment_for(name, as_principal(name, settings))
 
 
 def as_principal(name: str, settings: Settings) -> Settings:

@@ -157,15 +157,11 @@ class Settings(BaseSettings):
         """Whether an embedded registry is run."""
         return not self.registry
 
-    def environment(self, secrets: Iterable[str] = ()) -> dict[str, str]:
-        """These settings as environment variables, so that another process has the same: of secrets only `secrets`."""
-        values = {
-            name: value
-            for name, value in self
-            if value is not None and (not isinstance(value, SecretStr) or name in set(secrets))
-        }
-        values["home"] = self.home.absolute()
-        for name in ("targets", "notifications", "supervisord_releases", "seal_file", "kafka_credentials"):
+    def environment(self, names: Iterable[str]) -> dict[str, str]:
+        """The settings `names`, secrets among them, as environment variables, so that another process has the same."""
+        wanted = set(names)
+        values = {name: value for name, value in self if value is not None and name in wanted}
+        for name in ("home", "targets", "notifications", "supervisord_releases", "seal_file", "kafka_credentials"):
             if name in values:
                 values[name] = values[name].absolute()
         return {PREFIX + name.upper(): _plain(value) for name, value in values.items()}

@@ -9,13 +9,16 @@ from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from autopilot.infra.composition import AGENTS, PROCESSES, api_url, environment_of, registry_of, registry_url
+from autopilot.infra.effector.driver_file import read_drivers
+from autopilot.infra.notifier.channels import read_channels
 from autopilot.infra.platform.kafka import EmbeddedKafka, broker_answers
 from autopilot.infra.platform.maven import Announce
-from autopilot.infra.platform.ports import HOST, PortBook, answers, require_free
+from autopilot.infra.platform.ports import HOST, PortBook, answers, listens, require_free
 from autopilot.infra.platform.processes import ProcessError, wait_until
 from autopilot.infra.platform.registry import EmbeddedRegistry, registry_answers
 from autopilot.infra.platform.supervision import RUNNING, Program, ProgramState, Supervision
 from autopilot.infra.platform.topics import create_topics
+from autopilot.infra.process_settings import CONTENT, UNSAID, file_digest
 from autopilot.infra.schema_registry import HttpSchemaRegistry, RegistryError
 from autopilot.infra.security.principals import GRANTS
 from autopilot.infra.security.provision import provision
@@ -79,10 +82,10 @@ class Stack:
         ensure_first_principals(settings.keys)
         if settings.is_secure:
             self._make_secure()
+        self._check_files(wanted)
         kafka, registry = self._embedded()
         self._check_ports(kafka, registry, wanted)
-        programs = self._programs(kafka, registry, wanted)
-        self._supervision.ensure(programs)
+        idle = self._load(self._programs(kafka, registry, wanted))
         if kafka:
             self._start(KAFKA, kafka.is_ready, 60)
         if settings.is_secure:
@@ -91,13 +94,14 @@ class Stack:
         if registry:
             self._start(REGISTRY, registry.is_ready, 120)
         self._register_contracts()
-        self._announce(f"starting {', '.join(wanted)}")
-        self._supervision.start(wanted)
+        self._start_processes(wanted)
         self._await_members([name for name in wanted if name in (*AGENTS, "effector")])
         if "otlp" in wanted:
             self._await("otlp", lambda: answers(settings.otlp_port), 30)
         if PROJECTOR in wanted:
             self._await(PROJECTOR, lambda: answers(self._api_port()), 30)
+        if idle:
+            self._announce("nothing to do: all of it runs, with these settings")
         return self.status()
 
     def prepare(self, timeout_s: float) -> None:
@@ -119,12 +123,9 @@ class Stack:
         """Ends agents and bridges, then the registry, then Kafka. False when nothing was up."""
         if not self._supervision.is_running():
             return False
-        self._announce(f"stopping {', '.join(PROCESSES)}")
-        self._supervision.stop(PROCESSES)
-        for name in (REGISTRY, KAFKA):
-            if self._supervision.states([name]):
-                self._announce(f"stopping {name}")
-                self._supervision.stop([name])
+        running = [state.name for state in self._supervision.states() if state.pid]
+        self._announce(f"stopping {', '.join(reversed(running))}")
+        self._stop(running)
         self._supervision.shutdown()
         return True
 
@@ -162,11 +163,16 @@ class Stack:
             )
         return kafka, registry
 
+    def _check_files(self, wanted: list[str]) -> None:
+        """Reads the files that processes read when they start, so that a fault in one is told before anything stops."""
+        if "effector" in wanted and self._settings.targets:
+            read_drivers(self._settings.targets)
+        if "notifier" in wanted and self._settings.notifications:
+            read_channels(self._settings.notifications)
+
     def _check_ports(self, kafka: EmbeddedKafka | None, registry: EmbeddedRegistry | None, wanted: list[str]) -> None:
-        """Names a taken port before anything is started; the ports of what runs already are ours."""
-        ours = (
-            {part.name for part in self._supervision.states() if part.pid} if self._supervision.is_running() else set()
-        )
+        """Names a taken port before anything is started or stopped. What a part listens on itself is free for it."""
+        pids = {part.name: part.pid for part in self._supervision.states()} if self._supervision.is_running() else {}
         ports: list[tuple[str, int, str]] = []
         if kafka:
             ports += [(KAFKA, kafka.port, "KAFKA_PORT"), (KAFKA, kafka.controller_port, "KAFKA_CONTROLLER_PORT")]
@@ -182,7 +188,7 @@ class Stack:
         if PROJECTOR in wanted:
             ports.append((PROJECTOR, self._api_port(), "API_PORT"))
         for name, port, setting in ports:
-            if name not in ours:
+            if not listens(pids.get(name, 0), port):
                 require_free(port, PREFIX + setting)
 
     def _api_port(self) -> int:
@@ -194,14 +200,39 @@ class Stack:
         programs = []
         if kafka:
             kafka.prepare(self._announce)
-            programs.append(Program(KAFKA, kafka.command(), stop_seconds=30))
+            environment = {"SERVER_PROPERTIES" + CONTENT: file_digest(kafka.properties)}
+            programs.append(
+                Program(KAFKA, kafka.command(), environment, stop_seconds=30, unsaid=frozenset(environment))
+            )
         if registry:
             registry.prepare(self._announce)
             programs.append(Program(REGISTRY, registry.command(), registry.environment()))
         for name in wanted:
             command = [sys.executable, "-m", "autopilot.infra.cli.main", "run", name]
-            programs.append(Program(name, command, environment_of(name, self._settings), start_seconds=2))
+            environment = environment_of(name, self._settings)
+            programs.append(Program(name, command, environment, start_seconds=2, unsaid=UNSAID))
         return programs
+
+    def _load(self, programs: list[Program]) -> bool:
+        """Makes these the programs, and ends those that run otherwise. True when all of them run as they should."""
+        if self._supervision.is_running() and broker_answers(admin_config(self._settings)):
+            self._create_topics()  # what does not fit the topics is told before anything stops
+        reload = self._supervision.load(programs)
+        running = {state.name for state in self._supervision.states() if state.pid}
+        for name, why in reload.changed.items():
+            self._announce(f"restarting {name}: {why}" if name in running else f"{name} has changed: {why}")
+        for name in running.intersection(reload.removed):
+            self._announce(f"stopping {name}: it is not wanted any more")
+        self._stop(running.intersection(reload.to_stop))
+        self._supervision.replace(reload)
+        return all(state.state == RUNNING for state in self._supervision.states())
+
+    def _start_processes(self, wanted: list[str]) -> None:
+        """Starts those that do not run."""
+        starting = [state.name for state in self._supervision.states(wanted) if state.state != RUNNING]
+        if starting:
+            self._announce(f"starting {', '.join(starting)}")
+        self._supervision.start(wanted)
 
     def _start(self, name: str, ready: Callable[[], bool], timeout_s: float) -> None:
         (state,) = self._supervision.states([name])
@@ -236,9 +267,7 @@ class Stack:
         if not self._supervision.is_running():
             return []
         running = [state.name for state in self._supervision.states(names) if state.pid]
-        self._supervision.stop([name for name in running if name not in (KAFKA, REGISTRY)])
-        self._supervision.stop([name for name in running if name == REGISTRY])
-        self._supervision.stop([name for name in running if name == KAFKA])
+        self._stop(running)
         kafka, registry = self._embedded()
         if kafka and KAFKA in running:
             self._start(KAFKA, kafka.is_ready, 60)
@@ -247,6 +276,12 @@ class Stack:
             self._start(REGISTRY, registry.is_ready, 120)
         self._supervision.start([name for name in running if name not in (KAFKA, REGISTRY)])
         return running
+
+    def _stop(self, names: Iterable[str]) -> None:
+        """Ends processes, then the registry, then Kafka, of those that are named."""
+        going = set(names)
+        for several in (going - {KAFKA, REGISTRY}, going & {REGISTRY}, going & {KAFKA}):
+            self._supervision.stop(sorted(several))
 
     def _create_topics(self) -> None:
         config = admin_config(self._settings)
@@ -258,7 +293,6 @@ class Stack:
 
     def _register_contracts(self) -> None:
         client = registry_of(self._settings)
-        self._announce(f"registering {len(EVENT_TYPES)} contracts at {client.url}")
         until = time.monotonic() + REGISTER_S
         try:
             for model in EVENT_TYPES.values():

@@ -24,7 +24,8 @@ def up(
 ) -> None:
     """Start what is not running: Kafka, the registry, topics, agents, effector, clock and OTLP receiver.
 
-    Harmless when all of it runs already. Data, keys and logs stay in the home folder between runs.
+    What runs with these settings goes on; what has died is started, and what a changed setting is about is restarted,
+    each said with the reason. Data, keys and logs stay in the home folder between runs.
     Examples: autopilot up; autopilot up --secure; AUTOPILOT_KAFKA=broker:9092 autopilot up
     """
     settings = Settings(secure=True) if secure else Settings()

@@ -70,13 +70,13 @@ class EmbeddedKafka:
         jars = class_path(_ENDPOINT, announce)
         self.home.mkdir(parents=True, exist_ok=True)
         self._class_path.write_text('-cp "' + ":".join(str(jar) for jar in jars) + '"\n')
-        self._properties.write_text(self._configuration())
+        self.properties.write_text(self._configuration())
         if not (self.home / "data" / "meta.properties").exists():
             self._format()
 
     def command(self) -> list[str]:
         """What runs the broker in the foreground once it is prepared."""
-        return [java(), *_JVM, f"@{self._class_path}", "kafka.Kafka", str(self._properties)]
+        return [java(), *_JVM, f"@{self._class_path}", "kafka.Kafka", str(self.properties)]
 
     def start(self, announce: Announce = lambda _: None, *, timeout_s: float = 60.0) -> None:
         """Runs the broker as a child of this process and returns once it answers.
@@ -111,7 +111,8 @@ class EmbeddedKafka:
         return {"bootstrap.servers": f"{HOST}:{self.internal_port}", **self._security.admin()}
 
     @property
-    def _properties(self) -> Path:
+    def properties(self) -> Path:
+        """The file of its configuration, once it is prepared."""
         return self.home / "server.properties"
 
     @property
@@ -122,7 +123,7 @@ class EmbeddedKafka:
         cluster = cluster_id(uuid.uuid4())
         tool = [java(), "-XX:TieredStopAtLevel=1", f"@{self._class_path}", "kafka.tools.StorageTool", "format"]
         with self.log.open("ab") as log:
-            subprocess.run([*tool, "-t", cluster, "-c", str(self._properties)], stdout=log, stderr=log, check=True)
+            subprocess.run([*tool, "-t", cluster, "-c", str(self.properties)], stdout=log, stderr=log, check=True)
 
     def _configuration(self) -> str:
         settings = {

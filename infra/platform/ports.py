@@ -4,6 +4,8 @@ import json
 import socket
 from pathlib import Path
 
+import psutil
+
 from autopilot.infra.errors import MendableError
 
 HOST = "127.0.0.1"
@@ -44,6 +46,15 @@ def answers(port: int, timeout_s: float = 0.5) -> bool:
             return True
     except OSError:
         return False
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether the process `pid` listens on the TCP port `port`; no process has the pid 0."""
+    try:
+        connections = psutil.Process(pid).net_connections("tcp") if pid else []
+    except psutil.Error:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in connections)
 
 
 def require_free(port: int, setting: str) -> None:

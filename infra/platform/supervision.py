@@ -3,6 +3,7 @@
 It restarts what crashes and keeps the logs. It is spoken to over a Unix socket that only its user may open.
 """
 
+import configparser
 import hashlib
 import os
 import shlex
@@ -17,6 +18,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from supervisor.datatypes import dict_of_key_value_pairs
 from supervisor.xmlrpc import SupervisorTransport
 
 from autopilot.infra.platform.processes import ProcessError, tail
@@ -24,6 +26,8 @@ from autopilot.infra.platform.processes import ProcessError, tail
 RUNNING, STARTING, BACKOFF = "RUNNING", "STARTING", "BACKOFF"
 _SOCKET_PATH_MAX = 100
 """Linux allows 107 bytes; supervisord first binds a longer name that ends with its pid."""
+_SHOWN = 40
+"""Characters of a value that are shown of what has changed."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,23 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     start_seconds: int = 1
     stop_seconds: int = 20
+    unsaid: frozenset[str] = frozenset()
+    """Variables whose values are not said when they have changed."""
+
+
+@dataclass(frozen=True)
+class Reload:
+    """What a running supervisord has otherwise than it should."""
+
+    added: Sequence[str] = ()
+    changed: Mapping[str, str] = field(default_factory=dict)
+    """Program -> what is different about it, for people."""
+    removed: Sequence[str] = ()
+
+    @property
+    def to_stop(self) -> list[str]:
+        """What cannot go on as it is."""
+        return [*self.changed, *self.removed]
 
 
 @dataclass(frozen=True)
@@ -65,20 +86,32 @@ class Supervision:
         except (OSError, HTTPException, xmlrpc.client.Error):
             return False
 
-    def ensure(self, programs: Iterable[Program]) -> None:
-        """Starts supervisord with `programs`, none of them started, or brings a running one up to date with them.
+    def load(self, programs: Sequence[Program]) -> Reload:
+        """Starts supervisord with `programs`, none of them started; or says what a running one has otherwise.
 
-        Raises `ProcessError` when it does not come up.
+        It changes nothing that runs: what is to stop is to be stopped, and then `replace` takes the rest over.
+        Raises `ProcessError` when supervisord does not come up.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         self._socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._conf.write_text(configuration(self._home, self._socket, programs))
+        text = configuration(self._home, self._socket, programs)
+        before = self._conf.read_text() if self._conf.exists() else ""
+        self._conf.write_text(text)
         self._conf.chmod(0o600)
-        if self.is_running():
-            self._update()
-            return
-        self._spawn()
-        self._await(self.is_running, 10, "supervisord does not come up")
+        if not self.is_running():
+            self._spawn()
+            self._await(self.is_running, 10, "supervisord does not come up")
+            return Reload()
+        ((added, changed, removed),) = self._call("reloadConfig")
+        unsaid = frozenset().union(*(program.unsaid for program in programs))
+        return Reload(added, {name: difference(before, text, name, unsaid) for name in changed}, removed)
+
+    def replace(self, reload: Reload) -> None:
+        """Takes over what `load` found, once what is `to_stop` has been stopped."""
+        for name in reload.to_stop:
+            self._call("removeProcessGroup", name)
+        for name in [*reload.added, *reload.changed]:
+            self._call("addProcessGroup", name)
 
     def _spawn(self) -> None:
         """Starts the daemon without our own variables: each program is given exactly what it needs."""
@@ -122,14 +155,6 @@ class Supervision:
             log = self.log_of(state.name)
             raise ProcessError(f"{state.name} keeps ending; its log {log} ends with:\n{tail(log)}")
         return state.state == RUNNING
-
-    def _update(self) -> None:
-        ((added, changed, removed),) = self._call("reloadConfig")
-        for name in [*changed, *removed]:
-            self._call("stopProcessGroup", name)
-            self._call("removeProcessGroup", name)
-        for name in [*added, *changed]:
-            self._call("addProcessGroup", name)
 
     def _await(self, done: Any, timeout_s: float, what: str) -> None:
         deadline = time.monotonic() + timeout_s
@@ -177,6 +202,38 @@ def configuration(home: Path, socket: Path, programs: Iterable[Program]) -> str:
     for title, values in sections.items():
         lines += [f"[{title}]", *(f"{name}={value.replace('%', '%%')}" for name, value in values.items()), ""]
     return "\n".join(lines)
+
+
+def difference(before: str, after: str, name: str, unsaid: frozenset[str] = frozenset()) -> str:
+    """In what the program `name` differs between two configurations, in words; of `unsaid` no value is said."""
+    try:
+        old, new = _read_section(before, name), _read_section(after, name)
+    except configparser.Error:
+        return "its configuration of before cannot be read"
+    was, now = (dict_of_key_value_pairs(section.pop("environment", "")) for section in (old, new))
+    said = [
+        f"{variable} changed"
+        if variable in unsaid
+        else f"{variable} {_shown(was, variable)} -> {_shown(now, variable)}"
+        for variable in sorted(was.keys() | now.keys())
+        if was.get(variable) != now.get(variable)
+    ]
+    said += [
+        f"its {option} changed" for option in sorted(old.keys() | new.keys()) if old.get(option) != new.get(option)
+    ]
+    return ", ".join(said) or "supervisord did not have it so yet"
+
+
+def _read_section(text: str, name: str) -> dict[str, str]:
+    parser = configparser.RawConfigParser(delimiters="=", strict=False)
+    parser.read_string(text)
+    section = f"program:{name}"
+    return {o: v.replace("%%", "%") for o, v in parser[section].items()} if parser.has_section(section) else {}
+
+
+def _shown(environment: Mapping[str, str], variable: str) -> str:
+    value = environment.get(variable, "")
+    return (value if len(value) <= _SHOWN else value[:_SHOWN] + "...") or "(none)"
 
 
 def _section(home: Path, program: Program) -> dict[str, str]:

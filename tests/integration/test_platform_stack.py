@@ -16,9 +16,15 @@ from typer.testing import CliRunner
 
 from autopilot.infra.cli.main import application
 from autopilot.infra.composition import PROCESSES, publisher_of, registry_of
+<<<<<<< Updated upstream
 from autopilot.infra.keys import public_key_of
+=======
+from autopilot.infra.effector.driver_file import TargetsFileError
+>>>>>>> Stashed changes
 from autopilot.infra.platform.ports import PortInUseError, free_port
 from autopilot.infra.platform.processes import ProcessError
+from autopilot.infra.platform.supervision import Supervision
+from autopilot.infra.platform.topics import TopicsError
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.infra.signers import signers_of
 from autopilot.infra.stack import Stack
@@ -106,11 +112,56 @@ def configured(home: Path) -> Path:
     return folder
 
 
-def test_everything_runs_and_a_second_up_changes_nothing() -> None:
+def up() -> list[str]:
+    """What a further `up` says that it does."""
+    said: list[str] = []
+    Stack(Settings(), said.append).up()
+    return said
+
+
+def test_everything_runs_and_a_second_up_changes_nothing_and_says_so() -> None:
     before = pids()
     assert set(before) == {"kafka", "registry", *PROCESSES}
     assert all(before.values())
-    assert {part["name"]: part["pid"] for part in as_json("up")} == before
+    assert up() == ["nothing to do: all of it runs, with these settings"]
+    assert pids() == before
+
+
+def test_a_changed_setting_restarts_only_whom_it_concerns(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, was, now = pids(), Settings().otlp_port, free_port()
+    targets = home / "targets.yaml"
+    targets.write_text("drivers: []\n")
+    monkeypatch.setenv("AUTOPILOT_OTLP_PORT", str(now))
+    monkeypatch.setenv("AUTOPILOT_TARGETS", str(targets))
+    effector, otlp, starting = sorted(up())
+    assert effector.startswith(f"restarting effector: AUTOPILOT_TARGETS (none) -> {str(targets)[:20]}")
+    assert otlp == f"restarting otlp: AUTOPILOT_OTLP_PORT {was} -> {now}"
+    assert starting == "starting effector, otlp"
+    after = pids()
+    assert {name for name in before if after[name] != before[name]} == {"effector", "otlp"}
+    targets.write_text("drivers: [{driver: none}]\n")
+    with pytest.raises(TargetsFileError, match=r"drivers\[0\]\.driver is 'none', expected one of"):
+        up()
+    assert pids() == after
+    monkeypatch.undo()
+    assert len(up()) == 3
+
+
+def test_what_was_stopped_is_started_again_and_nothing_else() -> None:
+    before = pids()
+    Supervision(Settings().home).stop(["clock", "kpis"])
+    assert up() == ["starting clock, kpis"]
+    after = pids()
+    assert {name for name in before if after[name] != before[name]} == {"clock", "kpis"}
+    assert after["clock"] > 0
+
+
+def test_settings_that_do_not_fit_the_topics_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = pids()
+    monkeypatch.setenv("AUTOPILOT_PARTITIONS", "8")
+    with pytest.raises(TopicsError):
+        up()
+    assert pids() == before
 
 
 def test_a_killed_process_is_started_again() -> None:

@@ -1,15 +1,24 @@
 """The supervisord of a home: its configuration means what was asked, and processes end as they should."""
 
+import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from supervisor.options import ServerOptions
 
-from autopilot.infra.platform.ports import PortInUseError, free_port, is_free, require_free
-from autopilot.infra.platform.processes import ProcessError, ServerProcess, tail
-from autopilot.infra.platform.supervision import Program, Supervision, configuration, socket_path
+from autopilot.infra.platform.ports import PortInUseError, free_port, is_free, listens, require_free
+from autopilot.infra.platform.processes import ProcessError, ServerProcess
+from autopilot.infra.platform.supervision import (
+    Program,
+    Reload,
+    Supervision,
+    configuration,
+    difference,
+    socket_path,
+)
 
 SLEEP = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); print('up'); time.sleep(60)"
 
@@ -41,46 +50,78 @@ def test_a_long_home_gets_a_short_socket(tmp_path: Path) -> None:
     assert socket_path(deep) != socket_path(deep / "other")
 
 
-def test_programs_start_keep_going_and_end(tmp_path: Path) -> None:
+@pytest.fixture
+def supervision(tmp_path: Path) -> Iterator[Supervision]:
     supervision = Supervision(tmp_path)
+    yield supervision
+    supervision.shutdown()
+
+
+def sleeper(name: str, **environment: str) -> Program:
+    secret = frozenset({"PASSWORD"})
+    return Program(name, [sys.executable, "-c", SLEEP], environment, start_seconds=0, unsaid=secret)
+
+
+def pids(supervision: Supervision) -> dict[str, int]:
+    return {state.name: state.pid for state in supervision.states()}
+
+
+def test_programs_start_keep_going_and_end(supervision: Supervision) -> None:
     assert not supervision.is_running()
-    sleeper = Program("sleeper", [sys.executable, "-c", SLEEP], start_seconds=0)
-    supervision.ensure([sleeper])
-    try:
-        supervision.start(["sleeper"])
-        (before,) = supervision.states(["sleeper"])
-        supervision.ensure([sleeper])
-        supervision.start(["sleeper"])
-        (after,) = supervision.states(["sleeper"])
-        assert before.pid == after.pid > 0
-        supervision.stop(["sleeper"])
-        (stopped,) = supervision.states(["sleeper"])
-        assert (stopped.state, stopped.pid) == ("STOPPED", 0)
-    finally:
-        supervision.shutdown()
+    assert supervision.load([sleeper("one")]) == Reload()
+    supervision.start(["one"])
+    before = pids(supervision)
+    assert supervision.load([sleeper("one")]) == Reload([], {}, [])
+    supervision.start(["one"])
+    assert pids(supervision) == before
+    supervision.stop(["one"])
+    (stopped,) = supervision.states(["one"])
+    assert (stopped.state, stopped.pid) == ("STOPPED", 0)
+    supervision.shutdown()
     assert not supervision.is_running()
 
 
-def test_a_changed_program_is_restarted_with_the_change(tmp_path: Path) -> None:
-    supervision = Supervision(tmp_path)
-    program = Program("echo", [sys.executable, "-u", "-c", "import os, time; print(os.environ['A']); time.sleep(60)"])
-    try:
-        for value in ("one", "two"):
-            supervision.ensure([Program(program.name, program.command, {"A": value})])
-            supervision.start(["echo"])
-        assert tail(supervision.log_of("echo")).splitlines() == ["one", "two"]
-    finally:
-        supervision.shutdown()
+def test_what_has_changed_is_told_and_replaced_and_the_rest_goes_on(supervision: Supervision) -> None:
+    supervision.load([sleeper("same", A="1"), sleeper("other", A="1", PASSWORD="p%1"), sleeper("gone")])
+    supervision.start(["same", "other", "gone"])
+    before = pids(supervision)
+    reload = supervision.load(
+        [sleeper("same", A="1"), sleeper("other", A="2", PASSWORD="q%1", B="b c"), sleeper("new")]
+    )
+    assert reload == Reload(["new"], {"other": "A 1 -> 2, B (none) -> b c, PASSWORD changed"}, ["gone"])
+    assert pids(supervision) == before
+    supervision.stop(reload.to_stop)
+    supervision.replace(reload)
+    supervision.start(["same", "other", "new"])
+    after = pids(supervision)
+    assert set(after) == {"same", "other", "new"}
+    assert after["same"] == before["same"]
+    assert after["other"] not in (0, before["other"])
 
 
-def test_a_program_that_keeps_ending_is_named_with_its_log(tmp_path: Path) -> None:
-    supervision = Supervision(tmp_path)
-    supervision.ensure([Program("broken", [sys.executable, "-c", "raise SystemExit('no such luck')"], start_seconds=1)])
-    try:
-        with pytest.raises(ProcessError, match=r"(?s)broken keeps ending.*no such luck"):
-            supervision.start(["broken"], timeout_s=90)
-    finally:
-        supervision.shutdown()
+def test_a_reload_that_was_broken_off_is_found_again(supervision: Supervision) -> None:
+    supervision.load([sleeper("one", A="1")])
+    supervision.load([sleeper("one", A="2")])
+    reload = supervision.load([sleeper("one", A="2")])
+    assert list(reload.changed) == ["one"]
+    supervision.replace(reload)
+    assert supervision.load([sleeper("one", A="2")]) == Reload([], {}, [])
+
+
+def test_a_program_that_died_for_good_is_started_again(supervision: Supervision, tmp_path: Path) -> None:
+    file = tmp_path / "now"
+    dying = [sys.executable, "-c", f"import pathlib, time; pathlib.Path({str(file)!r}).read_text(); time.sleep(60)"]
+    supervision.load([Program("weak", dying, start_seconds=1)])
+    with pytest.raises(ProcessError, match=r"(?s)weak keeps ending.*No such file"):
+        supervision.start(["weak"], timeout_s=90)
+    file.touch()
+    assert supervision.load([Program("weak", dying, start_seconds=1)]) == Reload([], {}, [])
+    supervision.start(["weak"])
+    assert pids(supervision)["weak"] > 0
+
+
+def test_a_configuration_that_cannot_be_read_is_no_reason_not_to_go_on() -> None:
+    assert difference("no section", "", "agent") == "its configuration of before cannot be read"
 
 
 def test_a_process_that_ends_early_is_named_with_its_log(tmp_path: Path) -> None:
@@ -96,3 +137,12 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
     assert is_free(port)
     with socket.create_server(("127.0.0.1", port)), pytest.raises(PortInUseError, match=f"{port} .*`AUTOPILOT_X`"):
         require_free(port, "AUTOPILOT_X")
+
+
+def test_what_a_process_listens_on_is_its_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert listens(os.getpid(), port)
+        assert not listens(os.getpid(), free_port())
+        assert not listens(1, port)
+        assert not listens(0, port)

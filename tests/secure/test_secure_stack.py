@@ -177,7 +177,7 @@ def test_the_listing_says_whose_and_until_when() -> None:
 def test_a_home_that_runs_without_security_is_not_changed_under_way(tmp_path: Path) -> None:
     plain = Settings(home=tmp_path, secure=True)
     supervision = Supervision(tmp_path)
-    supervision.ensure([])
+    supervision.load([])
     try:
         with pytest.raises(ProcessError, match="`autopilot down` first"):
             Stack(plain, print).up([])

@@ -1,12 +1,15 @@
 """Settings come from the environment before the file before the defaults, and say so."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from autopilot.infra.composition import PROCESSES, environment_of, registry_url
-from autopilot.infra.platform.ports import PortBook
+from autopilot.infra.composition import AGENTS, BUILDERS, PROCESSES, environment_of, registry_url
+from autopilot.infra.platform.ports import PortBook, free_port
+from autopilot.infra.process_settings import COMMON, OWN
 from autopilot.infra.settings import NotUpError, Settings, SettingsFileError, kafka_config, sources_of
 
 
@@ -61,13 +64,66 @@ def test_only_the_effector_is_given_the_targets_secret(process: str) -> None:
 
 
 def test_another_process_gets_the_same_settings(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = Settings(partitions=6, supervisord_releases=Path("releases"), log_level="debug")
-    for name, value in chosen.environment().items():
+    chosen = Settings(partitions=6, supervisord_releases=Path("releases"), log_level="debug", otlp_port=1)
+    for name, value in environment_of("effector", chosen).items():
         monkeypatch.setenv(name, value)
     again = Settings()
     assert (again.partitions, again.log_level) == (6, "debug")
     assert again.home == empty_folder / ".autopilot"
     assert again.supervisord_releases == empty_folder / "releases"
+    assert again.otlp_port == Settings.model_fields["otlp_port"].default
+
+
+class Watched(Settings):
+    """Settings that remember what was asked of them."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in Settings.model_fields:
+            ASKED.add(name)
+        return super().__getattribute__(name)
+
+
+ASKED: set[str] = set()
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_each_process_is_given_what_it_uses(process: str) -> None:
+    PortBook(Path("home")).port("registry", 0)
+    settings = Watched(home=Path("home"), kafka="127.0.0.1:9", api_port=free_port(), otlp_port=free_port())
+    ASKED.clear()
+    BUILDERS[process](settings)
+    assert ASKED
+    assert {*COMMON, *OWN.get(process, ())} >= ASKED
+
+
+@pytest.mark.parametrize(
+    ("change", "concerned"),
+    [
+        ({"otlp_port": 4_320}, {"otlp"}),
+        ({"seal_every": 5}, {"sealer"}),
+        ({"supervisord_password": SecretStr("new")}, {"effector"}),
+        ({"api_host": "0.0.0.0"}, {"projector"}),
+        ({"notifications": Path("other.yaml")}, {"notifier"}),
+        ({"snapshot_every": 9}, {*AGENTS, "effector", "notifier"}),
+        ({"log_level": "debug"}, set(PROCESSES)),
+        ({"gateway_port": 9_999, "kafka_controller_port": 9_998}, set()),
+    ],
+)
+def test_a_setting_concerns_only_who_uses_it(change: dict[str, Any], concerned: set[str]) -> None:
+    before, after = Settings(), Settings(**change)
+    assert {name for name in PROCESSES if environment_of(name, before) != environment_of(name, after)} == concerned
+
+
+def test_the_content_of_a_file_is_part_of_the_setting_that_names_it(empty_folder: Path) -> None:
+    file = empty_folder / "targets.yaml"
+    settings = Settings(targets=file)
+    said = []
+    for content in (None, "drivers: []", "drivers: [ ]"):
+        if content is not None:
+            file.write_text(content)
+        said.append({name: environment_of(name, settings) for name in PROCESSES})
+    changed = [{name for name in PROCESSES if a[name] != b[name]} for a, b in pairwise(said)]
+    assert changed == [{"effector"}, {"effector"}]
 
 
 def test_security_rides_along_to_an_existing_kafka() -> None:
