@@ -107,7 +107,7 @@ def prepare(drivers: Drivers, request: StepRequested, undone: Undone | None = No
 
 
 def carry_out(drivers: Drivers, request: StepRequested, prepared: Prepared) -> Payload:
-    """Acts for the first time."""
+    """Acts for the first time. What a driver raises that is no `TargetError` may have come after a change."""
     begun = time.monotonic()
     try:
         applied = _act(drivers[request.action.driver], request, prepared)
@@ -118,7 +118,7 @@ def carry_out(drivers: Drivers, request: StepRequested, prepared: Prepared) -> P
     except Exception as error:
         if prepared.crash_class is CrashClass.BLIND:
             return step_indeterminate(request, _fault(error))
-        return step_failed(request, FailureClass.PERMANENT, _fault(error))
+        return step_failed(request, FailureClass.TIMEOUT, _fault(error))
     return step_succeeded(request, applied, round((time.monotonic() - begun) * 1_000))
 
 

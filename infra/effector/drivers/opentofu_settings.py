@@ -94,11 +94,15 @@ class WorkspaceBounds(_Declared):
     def values(self, parameters: Mapping[str, str]) -> dict[str, Any]:
         """What parameters set variables to. Raises `PermanentError` naming the one that is not allowed."""
         if not parameters:
-            raise PermanentError(f"no variable is given, expected some of {', '.join(sorted(self.variables))}")
+            raise PermanentError(f"no variable is given, expected some of {self._names}")
         for name in parameters:
             if name not in self.variables:
-                raise PermanentError(f"`{name}` is not a variable that may be set: {', '.join(sorted(self.variables))}")
+                raise PermanentError(f"`{name}` is not a variable that may be set, expected some of {self._names}")
         return {name: self.variables[name].value(name, text) for name, text in sorted(parameters.items())}
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(f"`{name}`" for name in sorted(self.variables))
 
 
 class OpentofuSettings(_Declared):

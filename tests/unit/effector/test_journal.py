@@ -88,6 +88,19 @@ def test_a_blind_act_that_timed_out_is_unknown() -> None:
     assert isinstance(only_result(bench), StepIndeterminate)
 
 
+@pytest.mark.parametrize(("verb", "told"), [("set", StepFailed), ("bump", StepFailed), ("blast", StepIndeterminate)])
+def test_a_fault_of_the_driver_in_an_act_leaves_open_what_it_has_done(
+    verb: str, told: type[StepFailed | StepIndeterminate]
+) -> None:
+    bench = asked(plan(step(1).model_copy(update={"action": act(verb, "t1")})))  # the driver counts on a parameter
+    bench.run()
+    result = only_result(bench)
+    assert isinstance(result, (StepFailed, StepIndeterminate))
+    assert type(result) is told
+    assert result.reason == "the driver failed: KeyError: 'n'"
+    assert getattr(result, "failure", FailureClass.TIMEOUT) is FailureClass.TIMEOUT
+
+
 def test_an_unknown_driver_or_verb_fails_for_good() -> None:
     of = plan(step(1, verb="dance"))
     bench = asked(of)
