@@ -16,11 +16,8 @@ from typer.testing import CliRunner
 
 from autopilot.infra.cli.main import application
 from autopilot.infra.composition import PROCESSES, publisher_of, registry_of
-<<<<<<< Updated upstream
-from autopilot.infra.keys import public_key_of
-=======
 from autopilot.infra.effector.driver_file import TargetsFileError
->>>>>>> Stashed changes
+from autopilot.infra.keys import public_key_of
 from autopilot.infra.platform.ports import PortInUseError, free_port
 from autopilot.infra.platform.processes import ProcessError
 from autopilot.infra.platform.supervision import Supervision
