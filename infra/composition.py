@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from autopilot.agents.agent import Agent
 from autopilot.infra.keys import ensure_key
+from autopilot.infra.pins import pinned_administrators
 from autopilot.infra.platform.ports import HOST, PortBook
 from autopilot.infra.platform.registry import CONFLUENT_API
 from autopilot.infra.process_settings import environment_for
@@ -113,7 +114,6 @@ def _effector(settings: Settings) -> Runnable:
     from autopilot.infra.effector.driver_file import read_drivers
     from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
     from autopilot.infra.effector.worker import EffectorWorker
-    from autopilot.infra.pins import pinned_administrators
 
     drivers = read_drivers(settings.targets) if settings.targets else {}
     if settings.supervisord_url:
@@ -269,8 +269,12 @@ OPTIONAL_AS: Mapping[str, str] = {"shadow": "policy", "gateway": "people"}
 
 
 def environment_of(name: str, settings: Settings) -> dict[str, str]:
-    """The environment in which the process `name` finds what it uses of these settings."""
-    return environment_for(name, as_principal(name, settings))
+    """The environment in which the process `name` finds what it uses of these settings.
+
+    The effector is told whom it acts under even when no setting says so: the administrator of this home.
+    """
+    pinned = " ".join(sorted(pinned_administrators(settings)))
+    return environment_for(name, as_principal(name, settings.model_copy(update={"pinned_administrators": pinned})))
 
 
 def as_principal(name: str, settings: Settings) -> Settings:

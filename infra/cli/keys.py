@@ -81,7 +81,7 @@ def rotate(
     for one in not_pinned(in_force.with_activated(changed), pinned):
         typer.echo(f"note: {advice(one, pinned)}", err=True)
     if fresh.public_key in pinned:
-        typer.echo("restart the effector: it is told at its start who the administrators are", err=True)
+        typer.echo("restart the effector, as `autopilot up` does: it is told at its start whom it acts under", err=True)
 
 
 @app.command()

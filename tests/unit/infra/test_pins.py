@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from autopilot.infra.composition import PROCESSES, environment_of
 from autopilot.infra.keys import ensure_key, new_key_beside, public_key_of, take_over
 from autopilot.infra.pins import SETTING, advice, not_pinned, pinned_administrators
 from autopilot.infra.settings import Settings
@@ -27,6 +28,14 @@ def test_a_new_homes_effector_acts_under_the_administrator_that_was_made_there(s
     pinned = pinned_administrators(settings)
     assert pinned == {public_key_of(settings.keys, ADMINISTRATOR)}
     assert not_pinned(in_force(settings), pinned) == []
+
+
+def test_up_tells_the_effector_and_nobody_else(settings: Settings) -> None:
+    told = {name: environment_of(name, settings).get(SETTING) for name in PROCESSES}
+    assert told.pop("effector") == public_key_of(settings.keys, ADMINISTRATOR)
+    assert set(told.values()) == {None}
+    chosen = settings.model_copy(update={"pinned_administrators": "one two"})
+    assert environment_of("effector", chosen)[SETTING] == "one two"
 
 
 def test_a_second_administrator_is_named_with_the_setting_that_lets_the_effector_act(settings: Settings) -> None:
