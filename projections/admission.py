@@ -13,12 +13,11 @@ from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event, Recorded, Rejection
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated
-from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
-from autopilot.streams.trust import AUTHORITATIVE, check_activation, check_signature, signer_of
+from autopilot.streams.trust import AUTHORITATIVE, SIGNS, check_activation, check_signature, signer_of
 
-_OF_POLICY = frozenset({PlanAuthorized.event_type(), AuthorizationRevoked.event_type()})
+_OF_POLICY = SIGNS["policy"] & AUTHORITATIVE
 
 
 class Admission:

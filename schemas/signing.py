@@ -48,12 +48,17 @@ class SigningKey:
     @property
     def public_key(self) -> str:
         """The public key, 32 bytes in base64."""
-        return base64.b64encode(self.private.public_key().public_bytes_raw()).decode()
+        return _public_key_of(self.private)
 
     def sign(self, event_type: str, key: bytes, value: bytes) -> bytes:
         """The signature header's value: `KEY_ID:BASE64`."""
         signature = self.private.sign(signed_content(event_type, key, value))
         return f"{_key_id_of(self)}:{base64.b64encode(signature).decode()}".encode()
+
+
+@lru_cache(maxsize=64)
+def _public_key_of(private: Ed25519PrivateKey) -> str:
+    return base64.b64encode(private.public_key().public_bytes_raw()).decode()
 
 
 @lru_cache(maxsize=64)

@@ -122,6 +122,11 @@ class PartitionFold(Generic[S]):
             self.runtime.parked.clear()
         self._derive()
 
+    @property
+    def signers(self) -> Sequence[Principal]:
+        """Whose signatures count now."""
+        return self._signers
+
     # -- fold --------------------------------------------------------------------------------------------------------
 
     def step(self, records: Sequence[Record]) -> list[Outgoing]:

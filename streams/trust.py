@@ -13,31 +13,12 @@ that changes is said in `streams/repetition.py`.
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from types import ModuleType
 from typing import Final
 
 from autopilot.schemas.configuration import Configuration, Principal, Role
-from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event, Rejection
-from autopilot.schemas.events.effector import (
-    PreviewCompleted,
-    StepFailed,
-    StepIndeterminate,
-    StepStarted,
-    StepSucceeded,
-    TargetObserved,
-)
-from autopilot.schemas.events.executor import (
-    BreakerClosed,
-    BreakerOpened,
-    ExecutionCompleted,
-    ExecutionFailed,
-    ExecutionRolledBack,
-    ExecutionStarted,
-    RollbackStarted,
-    StageReached,
-    StepHeld,
-    StepRequested,
-)
+from autopilot.schemas.events import EVENT_TYPES, effector, executor, verifier
 from autopilot.schemas.events.governance import (
     BreakGlass,
     BundleActivated,
@@ -56,7 +37,6 @@ from autopilot.schemas.events.people import (
     Resume,
 )
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, StepAuthorized
-from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.signing import holds
 from autopilot.streams.record import SIGNATURE, Record
 
@@ -81,27 +61,21 @@ AUTHORITATIVE: frozenset[str] = frozenset(
     )
 )
 """Event types that mean nothing without a signature."""
-_SAID_BY: Final[Mapping[str, Sequence[type[Payload]]]] = {
-    "policy": (PlanAuthorized, StepAuthorized, AuthorizationRevoked, RemedyAutonomyLowered),
-    "executor": (
-        ExecutionStarted,
-        StepRequested,
-        StageReached,
-        StepHeld,
-        RollbackStarted,
-        ExecutionCompleted,
-        ExecutionFailed,
-        ExecutionRolledBack,
-        BreakerOpened,
-        BreakerClosed,
-    ),
-    "effector": (StepStarted, StepSucceeded, StepFailed, StepIndeterminate, PreviewCompleted, TargetObserved),
-    "verifier": (OutcomeVerified, OutcomeRejected, OutcomeInconclusive),
-}
+
+
+def _all_of(family: ModuleType) -> frozenset[str]:
+    return frozenset(name for name, model in EVENT_TYPES.items() if model.__module__ == family.__name__)
+
+
 SIGNS: Final[Mapping[str, frozenset[str]]] = {
-    name: frozenset(model.event_type() for model in models) for name, models in _SAID_BY.items()
+    "policy": frozenset(
+        model.event_type() for model in (PlanAuthorized, StepAuthorized, AuthorizationRevoked, RemedyAutonomyLowered)
+    ),
+    "executor": _all_of(executor),
+    "effector": _all_of(effector),
+    "verifier": _all_of(verifier),
 }
-"""Process -> the event types that are signed with its key when they are minted."""
+"""Process -> the event types that are signed with its key when they are minted. New ones of a family are among them."""
 _ROLES: Final[Mapping[str, Role]] = {
     "policy": Role.POLICY,
     "executor": Role.EXECUTOR,
@@ -173,6 +147,13 @@ def check_activation(
     if not needed & set(roles):
         return Rejection("author", f"`{author}` with roles {sorted(roles)}", f"one of the roles {sorted(needed)}")
     return candidate.model_copy(update={"said_at_us": said_at_us})
+
+
+def is_heard(name: str, public_key: str | None, signers: Sequence[Principal]) -> bool:
+    """Whether what the process `name` signs with this key counts, or would count without a signature."""
+    role = _ROLES[name]
+    able = [one.public_key for one in signers if role in one.roles]
+    return not able or public_key in able
 
 
 def bears_policys_word(record: Record, event_type: str, signers: Sequence[Principal]) -> bool:

@@ -40,6 +40,7 @@ from autopilot.schemas.events.planner import REVERT
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
+from autopilot.streams.trust import is_heard
 
 _STARTED_FIELDS = {
     "execution_id",
@@ -122,6 +123,13 @@ class PartitionJournal:
         for plan_id, asked in self._state.previews.items():
             known = self._state.plans.get(plan_id)
             self._jobs.submit(_look(plan_id), preview, self._drivers, asked.request, known.plan if known else None)
+
+    @property
+    def unheard(self) -> str | None:
+        """Why nothing that is recorded here would count; without a record nothing must be done. None when it would."""
+        key = self._mint.key
+        heard = is_heard(self._mint.producer, key.public_key if key else None, self.fold.signers)
+        return None if heard else "the effector's own key is not one that the signer list in force takes from it"
 
     @property
     def acting(self) -> bool:
@@ -230,7 +238,7 @@ class PartitionJournal:
         return Begun(name, (self._minted(result, attempt.asked, attempt.request, 1),))
 
     def _take_up(self, name: str, attempt: Attempt, started: StepStarted) -> None:
-        refusal = self._gate.refusal(self._state, attempt.request, self._present_us, again=True)
+        refusal = self.unheard or self._gate.refusal(self._state, attempt.request, self._present_us, again=True)
         undone = self._undone(attempt.request)
         before = self._before(attempt.request, Observation(started.before)).state
         started = started.model_copy(update={"before": dict(before)})
@@ -274,7 +282,7 @@ class PartitionJournal:
         return self._jobs.result(_look(name)) is not None or self._refusal(attempt) is not None
 
     def _refusal(self, attempt: Attempt) -> str | None:
-        return self._gate.refusal(self._state, attempt.request, self._present_us)
+        return self.unheard or self._gate.refusal(self._state, attempt.request, self._present_us)
 
     # -- small things ------------------------------------------------------------------------------------------------
 

@@ -151,12 +151,21 @@ class EffectorWorker:
 
     def _fold(self, number: int, records: Sequence[Record], consumer: Consumer) -> None:
         partition = self._owned[number]
+        unheard = partition.journal.unheard
         outgoing = partition.journal.step(records)
+        if partition.journal.unheard != unheard:
+            self._tell_heard(number, partition.journal.unheard)
         partition.since_snapshot += len(records)
         if outgoing:
             self._commit(number, outgoing, consumer)
         if partition.since_snapshot >= self._snapshot_every:
             self._snapshot(number, consumer)
+
+    def _tell_heard(self, number: int, unheard: str | None) -> None:
+        if unheard is None:
+            self._log.info("what is recorded counts", partition=number)
+        else:
+            self._log.error("nothing is done", partition=number, why=unheard)
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -250,6 +259,8 @@ class EffectorWorker:
             self._commit(number, [replace(upgrade, partition=number), *snapshot], consumer)
             self._owned[number].since_snapshot = 0
         self._log.info("partition recovered", partition=number, next_offset=fold.runtime.next_offset)
+        if journal.unheard is not None:
+            self._tell_heard(number, journal.unheard)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for revoked in partitions:

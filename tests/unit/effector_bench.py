@@ -25,6 +25,7 @@ from autopilot.schemas.signing import SigningKey
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
+from autopilot.streams.trust import SIGNS
 
 
 class KilledError(BaseException):
@@ -122,6 +123,8 @@ class Bench:
         self.dead: list[Outgoing] = []
         self.now_us = START_US
         self.driver = FakeDriver()
+        self.key: SigningKey | None = None
+        """What the effector signs with; another one is taken with the next process."""
         self.crash = ""
         """Where the effector dies next: `before_intent`, `after_intent` or `before_result`."""
         self.configure()
@@ -151,7 +154,7 @@ class Bench:
     def start(self, gate: Gate | None = None) -> None:
         """A new process: nothing of the old one is left but the log."""
         gate = gate or Gate()
-        mint = Mint(self.codec, "effector", 1)
+        mint = Mint(self.codec, "effector", 1, key=self.key, signs=SIGNS["effector"])
         fold = PartitionFold(gate, self.codec, mint, reads_run="live")
         self.gate = gate
         self.jobs = Jobs(Inline())
