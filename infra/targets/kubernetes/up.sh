@@ -3,6 +3,7 @@
 # scheduler, containerd and a kubelet, on free ports of the loopback interface. Needs root on Debian or Ubuntu.
 #
 #     infra/targets/kubernetes/up.sh FOLDER [--owner PID] [IMAGE.tar...]
+#     infra/targets/kubernetes/up.sh install      the Debian packages that it needs, and nothing else
 #
 # FOLDER holds everything of the cluster, and in the end FOLDER/kubeconfig of its administrator, whose path is printed.
 # Several clusters can run beside each other, each in a folder of its own. One that is up already is left as it is.
@@ -22,7 +23,8 @@ failed() {
 	exit 1
 }
 
-[ $# -ge 1 ] || { sed -n '2,12p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,13p' "$0" >&2; exit 2; }
+if [ "$1" = install ]; then exec "$here/../debian.sh" "${PACKAGES[@]}"; fi
 folder=$(realpath -m "$1")
 shift
 owner=
