@@ -174,10 +174,6 @@ FACTS: Final[tuple[FactSpec, ...]] = (
 )  # fmt: skip
 
 SPECS: Final[Mapping[str, FactSpec]] = {spec.name: spec for spec in FACTS}
-_BOUNDS: Final[tuple[tuple[str, type[Value], Any, Any, tuple[str, ...]], ...]] = tuple(
-    (s.name, s.type, s.low, s.high, s.choices) for s in FACTS
-)
-"""What is checked for every fact of every decision, laid out flat."""
 BASELINE: Final[Mapping[str, Value]] = {spec.name: spec.example for spec in FACTS}
 
 
@@ -202,24 +198,27 @@ class FactSet:
 
     values: Mapping[str, Value]
     digest: str
+    facts: tuple[Fact, ...]
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> "FactSet":
         """The fact set of `values`. Raises `FactError` on a missing, unknown, mistyped or impossible fact."""
         if values.keys() != SPECS.keys():
             raise _other_names(values)
-        checked: dict[str, Value] = {}
-        for name, kind, low, high, choices in _BOUNDS:
-            value: Any = values[name]
-            sound = type(value) is kind and (low <= value <= high if kind is int else not choices or value in choices)
-            checked[name] = value if sound else SPECS[name].check(value)
-        return _digested(checked)
+        given: list[Any] = [values[name] for name in SPECS]
+        try:
+            facts, pairs = zip(*map(_checked, SPECS, given), strict=True)
+        except TypeError:  # what cannot be looked up, such as a list, is no value of a fact
+            for spec, value in zip(FACTS, given, strict=True):
+                spec.check(value)
+            raise
+        return cls(dict(zip(SPECS, given, strict=True)), digest_of(f"[{FACTS_VERSION},{','.join(pairs)}]"), facts)
 
     def changed(self, name: str, value: object) -> "FactSet":
         """The fact set with one fact changed. Raises `FactError`."""
         if name not in SPECS:
             raise unknown_fact(name)
-        return _digested({**self.values, name: SPECS[name].check(value)})
+        return FactSet.of({**self.values, name: value})
 
     @classmethod
     def of_recorded(cls, facts: Iterable[Fact]) -> "FactSet":
@@ -228,29 +227,26 @@ class FactSet:
 
     def recorded(self) -> list[Fact]:
         """The facts as an event bears them, in canonical order."""
-        return [_recorded(name, value) for name, value in self.values.items()]
+        return list(self.facts)
 
     def __iter__(self) -> Iterator[tuple[str, Value]]:
         return iter(self.values.items())
 
 
-def _digested(values: dict[str, Value]) -> FactSet:
-    """The digest is over the canonical JSON of version and pairs, whose parts repeat from one fact set to the next."""
-    return FactSet(values, digest_of(f"[{FACTS_VERSION},{','.join(map(_pair, values, values.values()))}]"))
+@lru_cache(maxsize=32_768, typed=True)
+def _checked(name: str, value: Value) -> tuple[Fact, str]:
+    """A fact as an event bears it, and its part of the canonical JSON that a digest is over. Raises `FactError`.
 
-
-@lru_cache(maxsize=65_536, typed=True)
-def _pair(name: str, value: Value) -> str:
-    return canonical([name, value])
-
-
-@lru_cache(maxsize=16_384, typed=True)
-def _recorded(name: str, value: Value) -> Fact:
+    Kept by name, value and the value's type, which is all that it depends on: from one fact set to the next most
+    values repeat, and what is kept was checked.
+    """
+    SPECS[name].check(value)
+    pair = canonical([name, value])
     if isinstance(value, bool):
-        return Fact(name=name, bool_value=value)
+        return Fact(name=name, bool_value=value), pair
     if isinstance(value, int):
-        return Fact(name=name, int_value=value)
-    return Fact(name=name, text_value=value)
+        return Fact(name=name, int_value=value), pair
+    return Fact(name=name, text_value=value), pair
 
 
 def table() -> str:
