@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
 from autopilot.policies.facts import FACTS_VERSION, SPECS, Value, unknown_fact
-from autopilot.policies.obligations import OBLIGATIONS, tolerances_of
+from autopilot.policies.obligations import OBLIGATIONS, parameter_of, tolerances_of
 from autopilot.schemas.configuration import KINDS, Name, Written, canonical
 
 ParamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -21,6 +21,8 @@ ParamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 BoundedInt = Annotated[StrictInt, Field(ge=-(2**53), le=2**53)]
 ParamValue = StrictBool | BoundedInt | StrictStr
+ExpectedObligation = str | dict[str, dict[str, StrictInt | StrictStr]]
+"""An obligation that a case expects: its name, or its name with parameters that it must bear."""
 
 
 class PlacedError(ValueError):
@@ -78,6 +80,8 @@ class RuleObligation(Written):
                 raise ValueError(f"`{name}` is {value!r}: write a text")
             if parameter.pattern and not fullmatch(parameter.pattern, str(value)):
                 raise ValueError(f"`{name}` is {value!r}: write {parameter.meaning}")
+        if "ask" in self.parameters and parameter_of(self.name, self.parameters, "per") != "step":
+            raise ValueError("`ask` says when each step is asked for: write `per: step` as well, or leave it out")
         for name in tolerances_of(str(self.parameters.get("tolerances", ""))):
             if name not in SPECS:
                 raise unknown_fact(name)
@@ -112,7 +116,21 @@ class Expectation(Written):
 
     verdict: Ruling
     rules: list[str] | None = Field(default=None, description="ids of exactly the rules that decided it")
-    obligations: list[str] | None = Field(default=None, description="names of exactly the obligations imposed")
+    obligations: list[ExpectedObligation] | None = Field(
+        default=None,
+        description="names of exactly the obligations imposed; instead of a name, `NAME: {parameter: value, ...}`",
+    )
+
+    @field_validator("obligations")
+    @classmethod
+    def _known_parameters(cls, obligations: list[ExpectedObligation] | None) -> list[ExpectedObligation] | None:
+        for one in obligations or []:
+            for name, parameters in one.items() if isinstance(one, dict) else ():
+                known = OBLIGATIONS[name].parameters if name in OBLIGATIONS else {}
+                for parameter in parameters:
+                    if parameter not in known:
+                        raise ValueError(f"`{name}` has no parameter `{parameter}`")
+        return obligations
 
 
 class Case(Written):

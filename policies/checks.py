@@ -5,17 +5,19 @@ the baseline facts with the case's changes, and says for each rule, and for each
 case makes it hold and some does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from autopilot.policies.branches import BranchCoverage, branch_coverage
-from autopilot.policies.bundle import Case, Effect, PolicyBundle, Rule, placeholders
+from autopilot.policies.bundle import Case, Effect, ExpectedObligation, PolicyBundle, Rule, placeholders
 from autopilot.policies.bundle_file import BundleFile, Problem
 from autopilot.policies.cel_engine import names_in
 from autopilot.policies.engine import CompiledBundle, PolicySet, Verdict
 from autopilot.policies.facts import BASELINE, SPECS, FactSet
+from autopilot.policies.obligations import parameter_of
 from autopilot.policies.reachability import unreachable
+from autopilot.schemas.events.policy import Obligation
 
 
 class Level(StrEnum):
@@ -161,8 +163,26 @@ def failures_of(case: Case, verdict: Verdict) -> tuple[str, ...]:
     if verdict.ruling is not expect.verdict:
         failures.append(f"verdict is {verdict.ruling}, expected {expect.verdict}: {verdict.reason}")
     failures += _differs("rules", expect.rules, verdict.decisive)
-    failures += _differs("obligations", expect.obligations, [each.name for each in verdict.obligations])
+    failures += _obligations_differ(expect.obligations, verdict.obligations)
     return tuple(failures)
+
+
+def _obligations_differ(expected: Sequence[ExpectedObligation] | None, seen: Sequence[Obligation]) -> list[str]:
+    if expected is None:
+        return []
+    stated = [one for each in expected for one in ([(each, {})] if isinstance(each, str) else each.items())]
+    failures = _differs("obligations", [name for name, _ in stated], [each.name for each in seen])
+    for name, parameters in stated:
+        if parameters and not any(each.name == name and _bears(each, parameters) for each in seen):
+            wanted = ", ".join(f"{parameter} {value}" for parameter, value in parameters.items())
+            failures.append(f"no obligation `{name}` with {wanted} is imposed")
+    return failures
+
+
+def _bears(obligation: Obligation, parameters: Mapping[str, int | str]) -> bool:
+    return all(
+        parameter_of(obligation.name, obligation.parameters, name) == str(value) for name, value in parameters.items()
+    )
 
 
 def _differs(what: str, expected: Sequence[str] | None, seen: Sequence[str]) -> list[str]:

@@ -170,7 +170,7 @@ FACTS: Final[tuple[FactSpec, ...]] = (
     _int("budget_refill_ms", "Until a spent budget allows the plan again; 0 when none is spent, or it never will",
          "RiskBudgets configuration and Tick", 0, "ms"),
     _bool("halted", "Whether a halt covers the domain", "Halt, Resume", False),
-    _int("approvals_granted", "Different people who have approved this plan", "ApprovalGranted", 0, "people"),
+    _int("approvals_granted", "People who have approved this plan, or its held step", "ApprovalGranted", 0, "people"),
 )  # fmt: skip
 
 SPECS: Final[Mapping[str, FactSpec]] = {spec.name: spec for spec in FACTS}

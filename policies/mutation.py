@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autopilot.policies.bulk import BulkJudge
-from autopilot.policies.bundle import Case, PolicyBundle, Rule
+from autopilot.policies.bundle import Case, PolicyBundle, Rule, RuleObligation
 from autopilot.policies.bundle_file import parse_bundle
 from autopilot.policies.cel_engine import ConditionError
 from autopilot.policies.cel_syntax import ARITHMETIC, Node, OutsideError, parsed
@@ -22,6 +22,7 @@ from autopilot.policies.checks import failures_of
 from autopilot.policies.engine import ENGINE, CompiledBundle, PolicySet, compiled
 from autopilot.policies.fact_sets import generated
 from autopilot.policies.facts import BASELINE, FACTS, SPECS, FactSet
+from autopilot.policies.obligations import BEFORE_START, WHEN_REACHED, parameter_of
 
 GOAL_BP: Final = 9_500
 _FACT_SETS: Final = 4_000
@@ -150,6 +151,22 @@ def _obligations(bundle: PolicyBundle, index: int) -> Iterator[Mutant]:
             obligation = rule.obligation.model_copy(update={"parameters": parameters})
             changed = rule.model_copy(update={"obligation": obligation})
             yield _with_rule(bundle, index, "constant", f"needed {needed} -> {value}", changed)
+    if parameter_of(rule.obligation.name, rule.obligation.parameters, "per") == "step":
+        yield from _less_often(bundle, index, rule.obligation)
+
+
+def _less_often(bundle: PolicyBundle, index: int, obligation: RuleObligation) -> Iterator[Mutant]:
+    """Each step is asked for at another time, or only the whole plan is."""
+    asked = parameter_of(obligation.name, obligation.parameters, "ask")
+    other = BEFORE_START if asked == WHEN_REACHED else WHEN_REACHED
+    whole = {name: value for name, value in obligation.parameters.items() if name not in ("per", "ask")}
+    for change, parameters in (
+        (f"ask {asked} -> {other}", {**obligation.parameters, "ask": other}),
+        ("per step -> plan", whole),
+    ):
+        copied = obligation.model_copy(update={"parameters": parameters})
+        changed = bundle.rules[index].model_copy(update={"obligation": copied})
+        yield _with_rule(bundle, index, "constant", change, changed)
 
 
 def _conditions(source: str) -> Iterator[tuple[str, str, str]]:

@@ -7,6 +7,8 @@ from typing import Final
 APPROVAL: Final = "approval"
 """The policy waits for it; an executor only checks that the authorisation bears enough approvals."""
 NOTIFY: Final = "notify"
+WHEN_REACHED: Final = "when_reached"
+BEFORE_START: Final = "before_start"
 TOLERANCES: Final = r"[a-z_]+:[0-9]{1,16}(\s*,\s*[a-z_]+:[0-9]{1,16})*"
 """How tolerances are written."""
 
@@ -20,6 +22,8 @@ class ParameterSpec:
     optional: bool = False
     pattern: str = ""
     """What a text must match as a whole; anything when empty."""
+    default: str = ""
+    """What it means to leave an optional one out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,17 @@ OBLIGATIONS: Final[Mapping[str, ObligationSpec]] = {
             "needed": ParameterSpec("How many different people must approve, at least 1", whole=True),
             "expires_ms": ParameterSpec("How long the request stands, in milliseconds; then the plan is denied", True),
             "per": ParameterSpec(
-                "`plan` (without it), or `step`: each step is approved on its own", optional=True, pattern="plan|step"
+                "`plan` (without it), or `step`: each step is approved on its own",
+                optional=True,
+                pattern="plan|step",
+                default="plan",
+            ),
+            "ask": ParameterSpec(
+                "`when_reached` (without it): an execution waits before each step until it is approved, or"
+                " `before_start`: all steps are asked for at once; only with `per: step`",
+                optional=True,
+                pattern=f"{WHEN_REACHED}|{BEFORE_START}",
+                default=WHEN_REACHED,
             ),
             "tolerances": ParameterSpec(
                 "Facts that the approval rests on, how far each may move, as `plan_confidence_bp:500, breaker_open:0`",
@@ -53,6 +67,11 @@ OBLIGATIONS: Final[Mapping[str, ObligationSpec]] = {
     ),
 }
 """Obligation name -> what it is."""
+
+
+def parameter_of(obligation: str, parameters: Mapping[str, object], name: str) -> str:
+    """A parameter of an obligation as text, or what it means to leave it out. Raises `KeyError` for an unknown one."""
+    return str(parameters.get(name, OBLIGATIONS[obligation].parameters[name].default))
 
 
 def tolerances_of(text: str) -> dict[str, int]:

@@ -13,10 +13,17 @@ from autopilot.policies.bundle import Ruling
 from autopilot.policies.facts import BASELINE, SPECS, FactError, Value
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event
-from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    Decision,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 
-DECIDING: Final = (PlanAuthorized, PlanDenied, ApprovalRequested)
-"""The event types that bear a decision."""
+DECIDING: Final = (PlanAuthorized, PlanDenied, ApprovalRequested, StepAuthorized, AuthorizationRevoked)
+"""The event types that bear a decision; a revocation does when the plan was judged anew at a held step."""
 
 
 class RecordedError(ValueError):
@@ -56,7 +63,10 @@ def decision_of(event: Event[Payload]) -> RecordedDecision | None:
     payload = event.payload
     if not isinstance(payload, DECIDING):
         return None
-    decision, envelope = payload.decision, event.envelope
+    decision = payload.verdict if isinstance(payload, AuthorizationRevoked) else payload.decision
+    if decision is None:
+        return None
+    envelope = event.envelope
     facts, completed = completed_facts({fact.name: fact.value for fact in decision.facts})
     return RecordedDecision(
         decision.decision_id,
@@ -77,7 +87,7 @@ def ruling_of(decision: Decision, payload: Payload) -> Ruling:
     """What the bundles said, whatever people did about it."""
     if any(outcome.effect in ("deny", "error") for outcome in decision.rules):
         return Ruling.DENY
-    return Ruling.ALLOW if isinstance(payload, PlanAuthorized) else Ruling.NEEDS_APPROVAL
+    return Ruling.ALLOW if isinstance(payload, PlanAuthorized | StepAuthorized) else Ruling.NEEDS_APPROVAL
 
 
 def decisions_in(events: Iterable[Event[Payload]]) -> Iterator[RecordedDecision]:

@@ -9,13 +9,20 @@ from autopilot.projections.projection import Handler, Projection, folded
 from autopilot.projections.rows import NOTE, Rows
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Position, Recorded
+from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack, RollbackStarted
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.planner import IncidentClosed, PlanWithdrawn
-from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 
 
 class PendingApproval(BaseModel):
-    """A plan that waits for people, and where its request stands."""
+    """A plan, or a step that its execution has reached, that waits for people, and where its request stands."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +34,9 @@ class PendingApproval(BaseModel):
     group: str = Field(description="who may approve: a role in the signer list")
     needed: int = Field(description="how many different people must approve")
     approvers: tuple[str, ...] = Field(description="who has approved so far")
-    expires_at_us: int = Field(description="after this time the plan is denied; microseconds since the epoch")
+    expires_at_us: int = Field(
+        description="after this time the plan is denied, or undone if it was begun; microseconds since the epoch"
+    )
     requested_at_ms: int = Field(description="Kafka's record time of the request, milliseconds since the epoch")
     request: ApprovalRequested = Field(description="the request, with the plan's hash and the facts that were seen")
     position: Position = Field(description="where the request stands: topic, partition, offset")
@@ -73,7 +82,8 @@ def _decided(rows: Rows, recorded: Recorded[Any]) -> None:
     _drop_noted(rows, _plan(recorded.payload.decision.plan_id))
 
 
-def _withdrawn(rows: Rows, recorded: Recorded[PlanWithdrawn]) -> None:
+def _ended(rows: Rows, recorded: Recorded[Any]) -> None:
+    """Nobody need answer any more: the plan is withdrawn, or its execution turns back or has ended."""
     _drop_noted(rows, _plan(recorded.payload.plan_id))
 
 
@@ -118,10 +128,15 @@ _HANDLERS: Mapping[type[Payload], Handler] = {
     ApprovalRejected: _answered,
     PlanAuthorized: _decided,
     PlanDenied: _decided,
-    PlanWithdrawn: _withdrawn,
+    StepAuthorized: _decided,
+    PlanWithdrawn: _ended,
+    AuthorizationRevoked: _ended,
+    RollbackStarted: _ended,
+    ExecutionRolledBack: _ended,
+    ExecutionFailed: _ended,
     IncidentClosed: _closed,
 }
-AWAITING_APPROVAL = Projection("awaiting_approval", 1, _HANDLERS)
+AWAITING_APPROVAL = Projection("awaiting_approval", 2, _HANDLERS)
 
 
 def pending_approvals(events: Iterable[Recorded[Payload]]) -> list[PendingApproval]:

@@ -74,7 +74,8 @@ def _authorised(rows: Rows, recorded: Recorded[PlanAuthorized]) -> None:
 
 def _revoked(rows: Rows, recorded: Recorded[AuthorizationRevoked]) -> None:
     row = rows.get(recorded.envelope.domain)
-    if row is not None:
+    begun = recorded.payload.step_id  # what has reached a held step was begun, and stays spent
+    if row is not None and not begun:
         row["refunded"] += 1
         row["spendings"] = [one for one in row["spendings"] if one["decision_id"] != recorded.payload.decision_id]
         rows.put(row["domain"], row)

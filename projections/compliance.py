@@ -175,6 +175,15 @@ def _authorised(recorded: Said) -> Line:
     return _decision(recorded, "authorised", f"approved by {approvers}" if approvers else "without approval")
 
 
+def _step_authorised(recorded: Said) -> Line:
+    said: policy.StepAuthorized = recorded.payload
+    approvers = ", ".join(use.approver for use in said.approvals)
+    how = f"approved by {approvers}" if approvers else "without approval"
+    if said.overruled_by:
+        return _decision(recorded, "step authorised by break-glass", f"overruled by event {said.overruled_by}")
+    return _decision(recorded, "step authorised", f"`{said.step_id}` {how}")
+
+
 def _denied(recorded: Said) -> Line:
     return _decision(recorded, "denied", recorded.payload.reason)
 
@@ -305,6 +314,7 @@ _HANDLERS: dict[type[Payload], Callable[[Said], Line]] = {
     governance.BreakGlass: _break_glass,
     governance.GovernanceRefused: _governance_refused,
     policy.PlanAuthorized: _authorised,
+    policy.StepAuthorized: _step_authorised,
     policy.PlanDenied: _denied,
     policy.ApprovalRequested: _held,
     people.ApprovalGranted: _granted,

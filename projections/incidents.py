@@ -16,9 +16,10 @@ from autopilot.schemas.events.executor import (
     ExecutionStarted,
     RollbackStarted,
     StageReached,
+    StepHeld,
 )
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, NoPlanFound, PlanProposed, PlanWithdrawn
-from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied, StepAuthorized
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 
@@ -52,6 +53,8 @@ STAGES: Mapping[type[Payload], str] = {
     PlanDenied: "denied",
     ExecutionStarted: "executing",
     StageReached: "verifying a stage",
+    StepHeld: "held before a step",
+    StepAuthorized: "executing",
     ExecutionCompleted: "verifying",
     ExecutionFailed: "failed",
     RollbackStarted: "rolling back",

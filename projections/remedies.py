@@ -139,6 +139,8 @@ def _proposed(rows: Rows, recorded: Recorded[PlanProposed]) -> None:
 
 
 def _came_to_nothing(rows: Rows, recorded: Recorded[PlanWithdrawn | AuthorizationRevoked]) -> None:
+    if isinstance(recorded.payload, AuthorizationRevoked) and recorded.payload.step_id:
+        return  # it was begun: what becomes of it is told by the executor
     rows.delete(_plan(recorded.payload.plan_id))
 
 

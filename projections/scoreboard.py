@@ -20,6 +20,7 @@ from autopilot.schemas.events.policy import (
     Decision,
     PlanAuthorized,
     PlanDenied,
+    StepAuthorized,
 )
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
@@ -33,8 +34,10 @@ class PolicyRow(BaseModel):
     bundle_digest: str
     allowed: int = Field(description="plans authorised")
     denied: int = Field(description="plans denied")
-    held: int = Field(description="plans held for approval, whatever came of it")
+    held: int = Field(description="requests for approval of plans or steps, whatever came of them")
     revoked: int = Field(description="authorisations revoked before anything began")
+    steps_allowed: int = Field(description="held steps authorised as they were reached")
+    steps_refused: int = Field(description="plans turned back at a held step")
     verified: int = Field(description="allowed plans that were seen to help")
     rejected: int = Field(description="allowed plans that were seen not to help, or to harm")
     inconclusive: int = Field(description="allowed plans of which it cannot be said")
@@ -43,7 +46,7 @@ class PolicyRow(BaseModel):
     rollbacks_inconclusive: int
     rules: dict[str, int] = Field(description="how often each rule fired in a final decision")
     verdict: Latency = Field(description="from the proposal to the first verdict: allowed, denied or held")
-    approval: Latency = Field(description="from the request for approval to the decision")
+    approval: Latency = Field(description="from the request for approval to the decision on the plan or the step")
 
     @property
     def decisions(self) -> int:
@@ -56,6 +59,8 @@ _COUNTERS = (
     "denied",
     "held",
     "revoked",
+    "steps_allowed",
+    "steps_refused",
     "verified",
     "rejected",
     "inconclusive",
@@ -78,7 +83,8 @@ def _held(rows: Rows, recorded: Recorded[ApprovalRequested]) -> None:
     decision = recorded.payload.decision
     row, plan = _row_of(rows, decision), rows.get(_plan(decision.plan_id)) or {}
     row["held"] += 1
-    _measure(row, "verdict", plan.get("proposed_at_ms"), recorded.recorded_at_ms)
+    if not recorded.payload.execution_id:
+        _measure(row, "verdict", plan.get("proposed_at_ms"), recorded.recorded_at_ms)
     rows.put(_plan(decision.plan_id), {**plan, "held_at_ms": recorded.recorded_at_ms})
     rows.put(row["bundle_digest"], row)
 
@@ -101,8 +107,17 @@ def _decided(rows: Rows, recorded: Recorded[Any]) -> None:
     rows.put(row["bundle_digest"], row)
 
 
+def _step_allowed(rows: Rows, recorded: Recorded[StepAuthorized]) -> None:
+    decision = recorded.payload.decision
+    row, plan = _row_of(rows, decision), rows.get(_plan(decision.plan_id)) or {}
+    row["steps_allowed"] += 1
+    _measure(row, "approval", plan.pop("held_at_ms", None), recorded.recorded_at_ms)
+    rows.put(_plan(decision.plan_id), plan)
+    rows.put(row["bundle_digest"], row)
+
+
 def _revoked(rows: Rows, recorded: Recorded[AuthorizationRevoked]) -> None:
-    _count(rows, recorded.payload.plan_id, "revoked")
+    _count(rows, recorded.payload.plan_id, "steps_refused" if recorded.payload.step_id else "revoked")
 
 
 def _judged(rows: Rows, recorded: Recorded[Any]) -> None:
@@ -149,7 +164,8 @@ _HANDLERS: Mapping[type[Payload], Handler] = {
     ApprovalRequested: _held,
     PlanAuthorized: _decided,
     PlanDenied: _decided,
+    StepAuthorized: _step_allowed,
     AuthorizationRevoked: _revoked,
     **dict.fromkeys(_VERDICTS, _judged),
 }
-POLICY_SCOREBOARD = Projection("policy_scoreboard", 1, _HANDLERS)
+POLICY_SCOREBOARD = Projection("policy_scoreboard", 2, _HANDLERS)

@@ -303,10 +303,11 @@ def _no_plan(p: planner.NoPlanFound) -> str:
     return f"{p.reason}; look at: {', '.join(p.look_at) or 'nothing known'}"
 
 
-def _decided(p: policy.PlanAuthorized) -> str:
+def _decided(p: policy.PlanAuthorized | policy.StepAuthorized) -> str:
     rules = ", ".join(rule.rule for rule in p.decision.rules)
     approved = ", ".join(use.approver for use in p.approvals)
-    return f"permitted by {p.decision.bundle}: {rules}" + (f"; approved by {approved}" if approved else "")
+    what = f"{p.step_id} " if isinstance(p, policy.StepAuthorized) else ""
+    return f"{what}permitted by {p.decision.bundle}: {rules}" + (f"; approved by {approved}" if approved else "")
 
 
 def _requested(p: executor.StepRequested) -> str:
@@ -365,12 +366,14 @@ _WHY: Mapping[type[Payload], Callable[[Any], str]] = {
     policy.PreviewRequested: _text("what would plan {p.plan_id} change?"),
     policy.ApprovalRequested: _text("{p.needed} of {p.group} must approve: {p.summary}"),
     policy.PlanAuthorized: _decided,
+    policy.StepAuthorized: _decided,
     policy.PlanDenied: _text("{p.reason}"),
     policy.AuthorizationRevoked: _text("{p.reason}"),
     policy.ApprovalRefused: _text("{p.given_by}: {p.reason}"),
     executor.ExecutionStarted: _text("{p.steps} steps under decision {p.decision_id}"),
     executor.StepRequested: _requested,
     executor.StageReached: _text("{p.step_id} waits for its verdict"),
+    executor.StepHeld: _text("{p.step_id} waits for an authorisation of its own"),
     executor.RollbackStarted: _text("{p.reason}"),
     executor.ExecutionCompleted: _text("every step has succeeded"),
     executor.ExecutionFailed: _text("{p.reason}"),

@@ -6,7 +6,8 @@ budgets, attempts, history and breakers follow the new decisions. The world is a
 - What an agent did because of a decision that is not made again is left out: all that names a plan which is not
   authorised now, all that was caused by a recorded decision which is not made now, and later plans of an incident whose
   earlier plan fared otherwise.
-- A plan that is authorised now and was not then has no recorded outcome. It spends its budget; nothing else follows.
+- A plan that is authorised now and was not then, or step by step where it was at once, has no recorded outcome. It
+  spends its budget; nothing else follows.
 - What people answered counts for the request as it is made now, though it may rest on other facts. A request that was
   not made then has no answer, and expires.
 
@@ -29,7 +30,14 @@ from autopilot.schemas.envelope import Envelope, Event, Output, Recorded
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ApprovalGranted
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
-from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    Decision,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.fold import PartitionFold
@@ -37,9 +45,13 @@ from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
 
 AUTHORISED: Final = "authorised"
+STEP_BY_STEP: Final = "authorised step by step"
+"""Authorised, with steps that are held until people approve them."""
+TURNED_BACK: Final = "turned back at a held step"
 DENIED: Final = "denied"
 UNDECIDED: Final = "undecided"
-_ENDINGS: Final = {PlanAuthorized: AUTHORISED, PlanDenied: DENIED}
+PERMITTED: Final = (AUTHORISED, STEP_BY_STEP)
+_DENYING: Final = ("deny", "error")
 _ALWAYS_TOLD: Final = (PlanProposed, PlanWithdrawn)
 """Events that name a plan and yet are no consequence of its authorisation."""
 
@@ -84,20 +96,26 @@ class _Fate:
     """What became of one plan, as recorded or as it would have been."""
 
     ending: str = UNDECIDED
-    asked: bool = False
+    asked: tuple[str, ...] = ()
+    """What people were asked about, in order: steps, or the whole, which is empty."""
     rules: tuple[str, ...] = ()
     reason: str = ""
-    decision_id: str = ""
 
     def take(self, payload: Payload) -> None:
-        """Notes what the policy said of the plan; its first ending counts."""
-        self.asked = self.asked or isinstance(payload, ApprovalRequested)
-        if self.ending is UNDECIDED and isinstance(payload, PlanAuthorized | PlanDenied):
-            self.ending = _ENDINGS[type(payload)]
-            effects = ("deny", "error") if isinstance(payload, PlanDenied) else ("permit",)
-            self.rules = tuple(outcome.rule for outcome in payload.decision.rules if outcome.effect in effects)
-            self.reason = payload.reason if isinstance(payload, PlanDenied) else ""
-            self.decision_id = payload.decision.decision_id
+        """Notes what the policy said of the plan: its first ending counts, but for a held step that may not begin."""
+        if isinstance(payload, ApprovalRequested):
+            self.asked = (*self.asked, payload.step_id)
+        elif isinstance(payload, PlanAuthorized) and self.ending is UNDECIDED:
+            self._end(STEP_BY_STEP if payload.held_steps else AUTHORISED, payload.decision, ("permit",))
+        elif isinstance(payload, PlanDenied) and self.ending is UNDECIDED:
+            self._end(DENIED, payload.decision, _DENYING, payload.reason)
+        elif isinstance(payload, AuthorizationRevoked) and payload.step_id and self.ending == STEP_BY_STEP:
+            self._end(TURNED_BACK, payload.verdict, _DENYING, payload.reason)
+
+    def _end(self, ending: str, decision: Decision | None, effects: tuple[str, ...], reason: str = "") -> None:
+        self.ending, self.reason = ending, reason
+        held = decision.rules if decision is not None else []
+        self.rules = tuple(outcome.rule for outcome in held if outcome.effect in effects)
 
 
 @dataclass
@@ -122,7 +140,7 @@ class _Partition:
         self._codec = codec
         self._own = mint.codec
         self._fold = PartitionFold(WhatIfPolicy(candidate), codec, mint, reads_run=run)
-        self._made: set[tuple[str, str]] = set()
+        self._made: set[tuple[str, str, str]] = set()
         self._gone: set[str] = set()
         self._diverged: dict[str, int] = {}
 
@@ -146,7 +164,7 @@ class _Partition:
             if out.headers.get(EVENT_TYPE) == b"DeadLettered":
                 continue
             made = self._own.decode(out.value)
-            self._made.add((made.type, plan_of(made.payload)))
+            self._made.add(_word(made))
             told = self.plans.get(plan_of(made.payload))
             if told is not None:
                 told.now.take(made.payload)
@@ -157,10 +175,10 @@ class _Partition:
         told = self.plans.get(plan_id)
         if told is not None:
             told.then.take(event.payload)
-        if (event.type, plan_id) in self._made:
-            return
-        self._gone.add(event.envelope.event_id)
-        if told is not None and isinstance(event.payload, PlanAuthorized | PlanDenied):
+        made = _word(event) in self._made
+        if not made:
+            self._gone.add(event.envelope.event_id)
+        if told is not None and _decides(event.payload) and not (made and told.then.ending == told.now.ending):
             attempt = self._diverged.get(told.plan.incident_id, told.plan.attempt)
             self._diverged[told.plan.incident_id] = min(attempt, told.plan.attempt)
 
@@ -171,8 +189,8 @@ class _Partition:
         if isinstance(payload, PlanProposed):
             gone = gone or payload.attempt > self._diverged.get(payload.incident_id, payload.attempt)
         elif told is not None and not isinstance(payload, _ALWAYS_TOLD):
-            unauthorised = told.then.ending == AUTHORISED and told.now.ending != AUTHORISED
-            gone = gone or told.left_out or unauthorised
+            otherwise = told.then.ending in PERMITTED and told.now.ending != told.then.ending
+            gone = gone or told.left_out or otherwise
         if gone:
             self._gone.add(event.envelope.event_id)
             self._count(event, told)
@@ -184,6 +202,18 @@ class _Partition:
             self.plans.setdefault(event.payload.plan_id, left)
         elif told is not None:
             told.consequences += 1
+
+
+def _decides(payload: Payload) -> bool:
+    """Whether it decides about a plan, or about a held step of one."""
+    if isinstance(payload, AuthorizationRevoked):
+        return bool(payload.step_id)
+    return isinstance(payload, PlanAuthorized | PlanDenied | StepAuthorized)
+
+
+def _word(event: Event[Payload]) -> tuple[str, str, str]:
+    """What the policy said: of which plan, and of which step where it is about one."""
+    return event.type, plan_of(event.payload), str(getattr(event.payload, "step_id", ""))
 
 
 def plan_of(payload: Payload) -> str:
@@ -232,10 +262,14 @@ def _note(told: _Told) -> str:
     notes: list[str] = []
     if told.left_out:
         notes.append("an earlier plan of its incident fares otherwise, so that it is left out")
-    elif told.now.ending == AUTHORISED:
+    elif told.now.ending in PERMITTED and told.then.ending in PERMITTED:
+        notes.append("its steps begin at other times: what came of it is not recorded")
+    elif told.now.ending in PERMITTED:
         notes.append("newly authorised: no outcome is recorded for it")
     elif told.now.asked and not told.then.asked:
         notes.append("people are asked now: no answer is recorded")
+    elif told.now.asked != told.then.asked:
+        notes.append("people are asked about other steps, or at other times: no answer to that is recorded")
     if told.consequences:
         notes.append(f"{told.consequences} events that followed are left out")
     return "; ".join(notes)

@@ -10,6 +10,8 @@ GRACE_US = 10_000_000
 """How long past its timeout an answer is waited for: to a forward step from its request and again from its start."""
 GATE_MARGIN_US = 30_000_000
 """How long past a gate's deadline the verdict on its stage is waited for."""
+HELD_ANSWER_US = 300_000_000
+"""How long the policy has to ask about a held step, and past the request's own time to decide: five minutes."""
 FIRST_BACK_OFF_US = 1_000_000
 LONGEST_BACK_OFF_US = 30_000_000
 COMPENSATION_WINDOW_US = 900_000_000

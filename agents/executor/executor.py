@@ -2,8 +2,9 @@
 
 It promises: one execution for each decision; no forward step without a signed, unexpired, unrevoked authorisation of
 exactly the plan that was proposed; none while the domain is halted or the target's breaker is open, or beyond what the
-domain allows at a time; none past a gate whose stage was not verified; none after a rollback began. A rollback is
-always possible. What cannot be undone, or is not known, is handed to a person.
+domain allows at a time; none past a gate whose stage was not verified; no held step without an authorisation of its
+own; none after a rollback began. A rollback is always possible. What cannot be undone, or is not known, is handed to a
+person.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,14 @@ from autopilot.schemas.events.effector import FailureClass, StepFailed, StepInde
 from autopilot.schemas.events.executor import ExecutionFailed
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
-from autopilot.schemas.events.policy import AuthorizationRevoked, Obligation, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    Obligation,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.plan_hash import plan_hash
@@ -153,8 +161,31 @@ class Executor(FoldingAgent[ExecutorState]):
             decision_id=decision.decision_id,
             incident_id=decision.incident_id,
             not_after_us=authorization.not_after_us,
+            held_steps=tuple(authorization.held_steps),
         )
         return Saga(state, execution, now_us).start()
+
+    @staticmethod
+    def _asked(state: ExecutorState, recorded: Recorded[ApprovalRequested]) -> Sequence[Output]:
+        request = recorded.payload
+        execution = state.executions.get(request.execution_id)
+        if execution is None:
+            return []
+        return Saga(state, execution, _now_us(state, recorded)).asked(request.step_id, request.expires_at_us)
+
+    @staticmethod
+    def _step_authorized(state: ExecutorState, recorded: Recorded[StepAuthorized]) -> Sequence[Output]:
+        authorization = recorded.payload
+        if not state.authority.has(recorded.signed_by, Role.POLICY):
+            return [_unsigned(recorded)]
+        execution = state.executions.get(execution_of(authorization.plan_decision_id))
+        if execution is None:
+            return []
+        known = state.plans[execution.plan_id].plan
+        if authorization.decision.plan_hash != known.plan_hash:
+            return [Rejection("plan_hash", f"`{authorization.decision.plan_hash}`", f"`{known.plan_hash}`")]
+        saga = Saga(state, execution, _now_us(state, recorded))
+        return saga.authorized(authorization.step_id, authorization.not_after_us, _unmet_of(authorization))
 
     @staticmethod
     def _revoked(state: ExecutorState, recorded: Recorded[AuthorizationRevoked]) -> Sequence[Output]:
@@ -219,6 +250,8 @@ class Executor(FoldingAgent[ExecutorState]):
         PlanWithdrawn: _dropped,
         PlanDenied: _dropped,
         PlanAuthorized: _authorized,
+        ApprovalRequested: _asked,
+        StepAuthorized: _step_authorized,
         AuthorizationRevoked: _revoked,
         StepStarted: _started,
         StepSucceeded: _succeeded,
@@ -277,10 +310,15 @@ def _obstacle(state: ExecutorState, authorization: PlanAuthorized, now_us: int) 
     name = breaker_of(known.plan.steps[0].action)
     if not lets_through(state.breakers, name, now_us):
         return f"the breaker `{name}` is open"
+    return _unmet_of(authorization)
+
+
+def _unmet_of(authorization: PlanAuthorized | StepAuthorized) -> str:
+    """Why an obligation of an authorisation cannot be met; empty when all are."""
     return next(filter(None, (_unmet(o, authorization) for o in authorization.obligations)), "")
 
 
-def _unmet(obligation: Obligation, authorization: PlanAuthorized) -> str:
+def _unmet(obligation: Obligation, authorization: PlanAuthorized | StepAuthorized) -> str:
     """Why an obligation cannot be met; empty when it is met, or will be by whoever notifies."""
     if obligation.name == NOTIFY:
         return ""

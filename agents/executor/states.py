@@ -68,6 +68,8 @@ class StepState(StrEnum):
     STARTED = "started"
     GATED = "gated"
     """Done; the verdict on its stage is awaited."""
+    HELD = "held"
+    """Reached; an authorisation of its own is awaited, and with it the people who are asked."""
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
@@ -84,7 +86,11 @@ class StepTrigger(StrEnum):
     STAGE_VERIFIED = "stage_verified"
     STAGE_NOT_VERIFIED = "stage_not_verified"
     RETRY = "retry"
-    HELD = "held"
+    HALTED = "halted"
+    """It was refused because of a halt, before anything was touched."""
+    HOLD = "hold"
+    """It is reached, and needs an authorisation of its own."""
+    AUTHORIZED = "authorized"
     FAILED = "failed"
     INDETERMINATE = "indeterminate"
 
@@ -98,7 +104,9 @@ STEP = Lifecycle[StepState, StepTrigger](
     {
         (StepState.WAITING, StepTrigger.REQUEST): StepState.REQUESTED,
         (StepState.REQUESTED, StepTrigger.STARTED): StepState.STARTED,
-        (StepState.REQUESTED, StepTrigger.HELD): StepState.WAITING,
+        (StepState.REQUESTED, StepTrigger.HALTED): StepState.WAITING,
+        (StepState.WAITING, StepTrigger.HOLD): StepState.HELD,
+        (StepState.HELD, StepTrigger.AUTHORIZED): StepState.WAITING,
         **{(state, StepTrigger.RETRY): StepState.WAITING for state in _ASKED},
         **{(state, StepTrigger.FAILED): StepState.FAILED for state in _ASKED},
         # a result may be late: that of an earlier attempt while the next one waits or is asked for
@@ -141,6 +149,9 @@ class Execution:
     decision_id: str
     incident_id: str
     not_after_us: int
+    """When the authorisation under which it goes on ends: the plan's, then that of the last held step."""
+    held_steps: tuple[str, ...] = ()
+    """Steps that still need an authorisation of their own."""
     state: ExecutionState = EXECUTION.initial
     pending: tuple[str, ...] = ()
     """Steps still to be taken in the present phase, the present one first."""
@@ -153,7 +164,7 @@ class Execution:
     """The last attempt asked for of the present step in the present phase."""
     failures: int = 0
     """How many of those attempts failed."""
-    held: bool = False
+    halted: bool = False
     """Whether a halt came while the attempt was asked for and not yet started."""
     due_us: int = 0
     deadline_us: int = 0
@@ -190,6 +201,10 @@ class Execution:
     def awaits_verdict_on(self, step_id: str) -> bool:
         """Whether the stage that this step reached is the one whose verdict is awaited."""
         return self.state is ExecutionState.RUNNING and self.step is StepState.GATED and self.pending[0] == step_id
+
+    def is_held_before(self, step_id: str) -> bool:
+        """Whether this step is reached and waits for an authorisation of its own."""
+        return self.state is ExecutionState.RUNNING and self.step is StepState.HELD and self.pending[0] == step_id
 
     def leaves_something(self, known: KnownPlan) -> bool:
         """Whether a touched step stays as it is although it should not: nothing undoes it."""

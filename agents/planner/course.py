@@ -14,8 +14,9 @@ from autopilot.schemas.events.executor import (
     ExecutionFailed,
     ExecutionRolledBack,
     ExecutionStarted,
+    StepHeld,
 )
-from autopilot.schemas.events.policy import PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied, StepAuthorized
 from autopilot.schemas.events.verifier import Outcome, OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 STAGE = "stage"
@@ -45,6 +46,25 @@ def started(turn: Turn, payload: ExecutionStarted) -> None:
         key = attempt_key(incident.plan.remedy, incident.plan.service)
         turn.state.used_at_us[key] = turn.now_us
         turn.move(incident, Trigger.EXECUTION_STARTED, deadline_us=_deadline_us(turn, incident))
+
+
+def held(turn: Turn, payload: StepHeld) -> None:
+    """The execution waits before a step: the way from here may take as long as the whole."""
+    _goes_on(turn, payload.incident_id, payload.plan_id, Trigger.STEP_HELD)
+
+
+def asked(turn: Turn, payload: ApprovalRequested) -> None:
+    """People are asked about a held step, and what follows has its time after theirs."""
+    decision = payload.decision
+    if payload.execution_id:
+        people_us = max(payload.expires_at_us - turn.now_us, 0)
+        _goes_on(turn, decision.incident_id, decision.plan_id, Trigger.APPROVAL_REQUESTED, people_us)
+
+
+def step_authorized(turn: Turn, payload: StepAuthorized) -> None:
+    """The execution goes on. An authorisation without the policy's signature is none."""
+    if turn.state.authority.has(turn.recorded.signed_by, Role.POLICY):
+        _goes_on(turn, payload.decision.incident_id, payload.decision.plan_id, Trigger.STEP_AUTHORIZED)
 
 
 def completed(turn: Turn, payload: ExecutionCompleted) -> None:
@@ -150,6 +170,12 @@ def _planned(turn: Turn, incident_id: str, plan_id: str, trigger: Trigger) -> In
     if incident is None or incident.plan is None or incident.plan.plan_id != plan_id:
         return None
     return incident if INCIDENT.accepts(incident.phase, trigger) else None
+
+
+def _goes_on(turn: Turn, incident_id: str, plan_id: str, trigger: Trigger, longer_us: int = 0) -> None:
+    incident = _planned(turn, incident_id, plan_id, trigger)
+    if incident is not None:
+        turn.move(incident, trigger, deadline_us=_deadline_us(turn, incident) + longer_us)
 
 
 def _tried(turn: Turn, incident: Incident, what_came_of_it: str) -> Incident:

@@ -39,6 +39,9 @@ class Trigger(StrEnum):
     PLAN_AUTHORIZED = "PlanAuthorized"
     PLAN_DENIED = "PlanDenied"
     EXECUTION_STARTED = "ExecutionStarted"
+    STEP_HELD = "StepHeld"
+    APPROVAL_REQUESTED = "ApprovalRequested"
+    STEP_AUTHORIZED = "StepAuthorized"
     EXECUTION_COMPLETED = "ExecutionCompleted"
     EXECUTION_FAILED = "ExecutionFailed"
     EXECUTION_ROLLED_BACK = "ExecutionRolledBack"
@@ -66,6 +69,9 @@ INCIDENT: Lifecycle[Phase, Trigger] = Lifecycle(
         (Phase.DECIDING, Trigger.PLAN_DENIED): Phase.OPEN,
         (Phase.DECIDING, Trigger.CLEARED): Phase.CLOSED,
         (Phase.EXECUTING, Trigger.EXECUTION_STARTED): Phase.EXECUTING,
+        (Phase.EXECUTING, Trigger.STEP_HELD): Phase.EXECUTING,
+        (Phase.EXECUTING, Trigger.APPROVAL_REQUESTED): Phase.EXECUTING,
+        (Phase.EXECUTING, Trigger.STEP_AUTHORIZED): Phase.EXECUTING,
         (Phase.EXECUTING, Trigger.EXECUTION_COMPLETED): Phase.VERIFYING,
         (Phase.EXECUTING, Trigger.EXECUTION_FAILED): Phase.OPEN,
         (Phase.EXECUTING, Trigger.EXECUTION_ROLLED_BACK): Phase.OPEN,

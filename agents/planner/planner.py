@@ -28,11 +28,12 @@ from autopilot.schemas.events.executor import (
     ExecutionFailed,
     ExecutionRolledBack,
     ExecutionStarted,
+    StepHeld,
 )
 from autopilot.schemas.events.governance import RemedyAutonomyChanged, RemedyAutonomyLowered
 from autopilot.schemas.events.observer import SignalCleared, SignalRaised, SignalUpdated
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
-from autopilot.schemas.events.policy import PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied, StepAuthorized
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.identity import digest_of
@@ -167,6 +168,9 @@ HANDLERS: dict[type[Payload], _Handler] = {
     PlanAuthorized: course.authorized,
     PlanDenied: course.denied,
     ExecutionStarted: course.started,
+    StepHeld: course.held,
+    ApprovalRequested: course.asked,
+    StepAuthorized: course.step_authorized,
     ExecutionCompleted: course.completed,
     ExecutionFailed: course.failed,
     ExecutionRolledBack: course.rolled_back,

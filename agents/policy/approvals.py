@@ -13,12 +13,14 @@ from autopilot.schemas.events.effector import Change, PreviewCompleted
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.planner import PlanProposed
 from autopilot.schemas.events.policy import ApprovalRequested, Decision
+from autopilot.schemas.events.verifier import Check, Outcome
 from autopilot.schemas.identity import derived_id
 
 Answer = ApprovalGranted | ApprovalRejected
 
 WHOLE_PLAN: Final = ""
 """The step id of a request for the whole plan."""
+AS_BEFORE: Final = " (as it was before the start)"
 _US_PER_MS: Final = 1_000
 
 
@@ -30,8 +32,9 @@ def requests_of(
     preview: PreviewCompleted | None,
     now_us: int,
 ) -> tuple[ApprovalRequested, ...]:
-    """What people are asked: one request for the whole plan, or one for each step."""
-    steps = [step.step_id for step in plan.steps] if need.per_step else [WHOLE_PLAN]
+    """What people are asked before a plan starts: one request for the whole, for each step, or for the first one."""
+    every = [step.step_id for step in plan.steps] if need.per_step else [WHOLE_PLAN]
+    steps = every[:1] if need.when_reached else every
     return tuple(
         ApprovalRequested(
             approval_id=derived_id("apr", plan.plan_id, decision.decision_id, *([step] if step else [])),
@@ -47,6 +50,26 @@ def requests_of(
     )
 
 
+def request_for_step(
+    holding: Holding, decision: Decision, need: ApprovalNeed, reason: str, now_us: int
+) -> ApprovalRequested:
+    """What people are asked about the held step that an execution has reached."""
+    step_id, plan = holding.held_step, holding.plan
+    stage = stage_before(holding)
+    return ApprovalRequested(
+        approval_id=derived_id("apr", plan.plan_id, decision.decision_id, step_id),
+        decision=decision,
+        group=need.group,
+        needed=need.needed,
+        summary="\n".join([summary_of(plan, reason, holding.preview, step_id, AS_BEFORE), *seen_before(holding)]),
+        expires_at_us=now_us + need.expires_ms * _US_PER_MS,
+        step_id=step_id,
+        tolerances=dict(need.tolerances),
+        execution_id=holding.execution_id,
+        outcome_id=stage.outcome_id if stage is not None else "",
+    )
+
+
 def refusal(answer: Answer, signed_by: str | None, holding: Holding | None, authority: Authority, now_us: int) -> str:
     """Why an answer to an approval request does not count; empty when it does."""
     if signed_by is None:
@@ -56,8 +79,10 @@ def refusal(answer: Answer, signed_by: str | None, holding: Holding | None, auth
     request = holding.request(answer.approval_id) if holding is not None else None
     if holding is None or request is None:
         return "no such request stands in this domain"
-    if holding.state is not HoldingState.AWAITING:
+    if holding.state not in (HoldingState.AWAITING, HoldingState.HELD):
         return f"the request is closed: the plan is {holding.state}"
+    if request not in holding.asked:
+        return f"the request is closed: step `{request.step_id}` is authorised"
     return _unbound(answer, request, now_us) or _unentitled(answer, holding, request, authority)
 
 
@@ -96,25 +121,64 @@ def strayed(request: ApprovalRequested, now: Decision) -> str:
     return ""
 
 
-def summary_of(plan: PlanProposed, reason: str, preview: PreviewCompleted | None, step_id: str = WHOLE_PLAN) -> str:
-    """What people are asked to approve: the plan or one step, why they are asked, and what it would change."""
+def stage_before(holding: Holding) -> Outcome | None:
+    """The outcome of the stage right before the held step; None when the step before it has no gate."""
+    steps = [step.step_id for step in holding.plan.steps]
+    at = steps.index(holding.held_step)
+    stage = holding.stage
+    return stage if at and stage is not None and stage.step_id == steps[at - 1] else None
+
+
+def seen_before(holding: Holding) -> Iterable[str]:
+    """How the step before the held one went: its verdict with the figures, and where the evidence stands."""
+    steps = [step.step_id for step in holding.plan.steps]
+    at, stage = steps.index(holding.held_step), stage_before(holding)
+    if at == 0:
+        return []
+    if stage is None:
+        return [f"step {steps[at - 1]} before it: succeeded; it has no gate, so nothing was measured after it"]
+    evidence = ", ".join(f"{e.topic}[{e.partition}]@{e.first_offset}-{e.last_offset}" for e in stage.evidence)
+    return [
+        f"step {steps[at - 1]} before it: succeeded, its stage verified with {stage.confidence_bp} bp: {stage.reason}",
+        *map(_check_line, stage.checks),
+        f"evidence: outcome {stage.outcome_id}" + (f", {evidence}" if evidence else ""),
+    ]
+
+
+def _check_line(check: Check) -> str:
+    figures = [
+        f"{name} {value:g}"
+        for name, value in (("before", check.before_mean), ("after", check.after_mean), ("effect", check.effect_size))
+        if value is not None
+    ]
+    sure = [] if check.confidence_bp is None else [f"confidence {check.confidence_bp} bp"]
+    return f"  {check.name}: {', '.join([check.verdict.value, *figures, *sure])}"
+
+
+def summary_of(
+    plan: PlanProposed, reason: str, preview: PreviewCompleted | None, step_id: str = WHOLE_PLAN, when: str = ""
+) -> str:
+    """What people are asked to approve: the plan or one step, why they are asked, and what it would change.
+
+    `when` says when the preview was made, where that is not now.
+    """
     lines = [
         f"step {step_id} of: {plan.summary}" if step_id else plan.summary,
         f"why you are asked: {reason}",
         f"confidence {plan.confidence_bp} bp, touches {plan.blast_radius_instances} instances"
         f" ({plan.blast_radius_bp} bp) at once, {'reversible' if plan.reversible else 'NOT reversible'}",
-        *_previewed(preview, step_id),
+        *_previewed(preview, step_id, when),
     ]
     return "\n".join(lines)
 
 
-def _previewed(preview: PreviewCompleted | None, step_id: str) -> Iterable[str]:
+def _previewed(preview: PreviewCompleted | None, step_id: str, when: str) -> Iterable[str]:
     if preview is None:
         return ["preview: none came in time; what would change is not known"]
     changes = [change for change in preview.changes if step_id in (WHOLE_PLAN, change.step_id)]
     if not preview.ok:
-        return [f"preview: not possible, {preview.reason}", *map(_line, changes)]
-    return ["would change:", *map(_line, changes)] if changes else ["would change nothing"]
+        return [f"preview{when}: not possible, {preview.reason}", *map(_line, changes)]
+    return [f"would change{when}:", *map(_line, changes)] if changes else [f"would change nothing{when}"]
 
 
 def _line(change: Change) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from autopilot.agents.policy.autonomy import FAILED_NEEDED, LEVELS, VERIFIED_NEEDED, Grant, key_of
+from autopilot.agents.policy.held_steps import note_stage
 from autopilot.agents.policy.holding import Holding, PolicyState
 from autopilot.agents.policy.ledger import Happening
 from autopilot.agents.policy.noting import move, note
@@ -61,6 +62,8 @@ def _rejected(state: PolicyState, recorded: Recorded[OutcomeRejected]) -> list[O
 
 def _verified(state: PolicyState, recorded: Recorded[OutcomeVerified]) -> list[Output]:
     outcome = recorded.payload.outcome
+    if outcome.phase == "stage":
+        note_stage(state, outcome)
     holding = state.holdings.get(outcome.plan_id)
     if outcome.phase != "remedy" or holding is None:
         return []

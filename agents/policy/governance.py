@@ -24,7 +24,7 @@ GLASS_US: Final = 3_600_000_000
 """Longest time for which a glass may be broken."""
 NEVER_OVERRULED: Final = frozenset({f"{BUILT_IN}:halted", f"{BUILT_IN}:unknown-service"})
 """What even a broken glass does not overrule."""
-WAITING: Final = (HoldingState.PREVIEWING, HoldingState.AWAITING)
+WAITING: Final = (HoldingState.PREVIEWING, HoldingState.AWAITING, HoldingState.HELD)
 
 
 def activate(state: PolicyState, recorded: Recorded[ConfigurationActivated]) -> None:
@@ -114,6 +114,8 @@ def _waiting(state: PolicyState, said: BreakGlass) -> Holding:
     holding = state.holdings.get(said.plan_id)
     if holding is None or holding.state not in WAITING:
         raise RefusedError(f"the plan is {holding.state if holding else 'not known'}: only a waiting one is freed")
+    if holding.state is HoldingState.HELD and state.authority.halted(holding.domain):
+        raise RefusedError(f"the domain `{holding.domain}` is halted, which no broken glass overrules")
     if said.plan_hash != holding.plan.plan_hash:
         raise RefusedError(
             f"it is for another plan: hash {said.plan_hash}, that of the plan is {holding.plan.plan_hash}"

@@ -9,8 +9,10 @@ from autopilot.agents.policy.ledger import Ledger
 from autopilot.agents.policy.states import HOLDING, HoldingState, Trigger
 from autopilot.agents.policy.world import World
 from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.events.effector import PreviewCompleted
 from autopilot.schemas.events.planner import PlanProposed
 from autopilot.schemas.events.policy import ApprovalRequested, ApprovalUse
+from autopilot.schemas.events.verifier import Outcome
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,19 @@ class Holding:
     deadline_us: int = 0
     decision_id: str = ""
     requests: tuple[ApprovalRequested, ...] = ()
-    """One for the whole plan, or one for each step; all have the same decision, group and time."""
+    """One for the whole plan, or for each step: those asked before the start have the same decision, group and time."""
     approvals: tuple[ApprovalUse, ...] = ()
+    preview: PreviewCompleted | None = None
+    """What the plan would change, as it was found before its start; kept for the steps that are asked for later."""
+    held_steps: tuple[str, ...] = ()
+    """Steps that need an authorisation of their own, in the plan's order."""
+    released_steps: tuple[str, ...] = ()
+    """Those that have got it."""
+    execution_id: str = ""
+    held_step: str = ""
+    """The held step that its execution has reached; empty when it waits before none."""
+    stage: Outcome | None = None
+    """The last stage of it that was verified; of a plan that has held steps."""
 
     def moved(
         self,
@@ -48,10 +61,28 @@ class Holding:
             requests=requests or self.requests,
         )
 
+    def holding_at(self, step_id: str, now_us: int) -> "Holding":
+        """The holding once its execution waits before a held step. Raises `TransitionError`."""
+        return replace(self.moved(Trigger.HOLD, now_us), held_step=step_id, deadline_us=0)
+
+    def asking(self, request: ApprovalRequested) -> "Holding":
+        """The holding with the request for its held step."""
+        return replace(self, requests=(*self.requests, request), deadline_us=request.expires_at_us)
+
+    def released(self, now_us: int) -> "Holding":
+        """The holding once its held step is authorised. Raises `TransitionError`."""
+        released = (*self.released_steps, self.held_step)
+        return replace(self.moved(Trigger.RELEASE, now_us), held_step="", released_steps=released)
+
     def with_approval(self, approval: ApprovalUse) -> "Holding":
         """The holding with one more approval."""
         state = HOLDING.after(self.state, Trigger.COUNT)
         return replace(self, state=state, approvals=(*self.approvals, approval))
+
+    @property
+    def asked(self) -> tuple[ApprovalRequested, ...]:
+        """The requests that wait for people now, or waited last."""
+        return tuple(request for request in self.requests if not self.held_step or request.step_id == self.held_step)
 
     def request(self, approval_id: str) -> ApprovalRequested | None:
         """The request of that id, or None."""
@@ -64,12 +95,13 @@ class Holding:
     @property
     def approved(self) -> int:
         """How many people have approved; where steps are approved one by one, of the step with the fewest."""
-        return min((len(self.approvers(each.step_id)) for each in self.requests), default=0)
+        return min((len(self.approvers(each.step_id)) for each in self.asked), default=0)
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more can come of it."""
-        return self.state in HOLDING.ends()
+        """Whether nothing more is asked or decided about it."""
+        begun = self.state is HoldingState.STARTED and set(self.held_steps) <= set(self.released_steps)
+        return begun or self.state in HOLDING.ends()
 
 
 @dataclass(frozen=True)

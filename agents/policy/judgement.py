@@ -64,7 +64,10 @@ class Judge:
 
 
 def facts_of(state: PolicyState, holding: Holding, standing: Standing) -> dict[str, Value]:
-    """Every fact of the facts schema for one plan, now."""
+    """Every fact of the facts schema for one plan, now. Of a plan that was begun, its own beginning is none."""
+    ledger = state.ledger
+    if holding.held_step:
+        ledger = ledger.without(holding.decision_id, holding.execution_id)
     plan, domain, service = holding.plan, holding.domain, holding.service
     return {
         **plan_facts(plan),
@@ -72,8 +75,8 @@ def facts_of(state: PolicyState, holding: Holding, standing: Standing) -> dict[s
         **state.world.telemetry_facts(service),
         **_service_facts(standing.service(service, domain), service, domain),
         **calendar_facts(standing.calendar, domain, state.now_us),
-        **state.ledger.facts(service, domain, state.now_us),
-        **budget_facts(standing.budgets, state.ledger, domain, plan, state.now_us),
+        **ledger.facts(service, domain, state.now_us),
+        **budget_facts(standing.budgets, ledger, domain, plan, state.now_us),
         "remedy_autonomy": state.autonomies.of(plan, service, standing.remedies.get(plan.remedy, (None, ""))[0]),
         "breaker_open": state.world.breaker_open(domain, plan, state.now_us),
         "halted": state.authority.halted(domain),

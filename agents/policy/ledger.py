@@ -78,6 +78,18 @@ class Ledger:
         """Takes back an authorisation that was revoked before anything began."""
         self.spendings[domain] = [each for each in self.spendings.get(domain, []) if each.decision_id != decision_id]
 
+    def without(self, decision_id: str, execution_id: str) -> "Ledger":
+        """The ledger as if that plan had not been authorised, nor that execution begun: to judge it once more."""
+        histories = {
+            service: [entry for entry in entries if entry.execution_id != execution_id]
+            for service, entries in self.histories.items()
+        }
+        spendings = {
+            domain: [each for each in spent if each.decision_id != decision_id]
+            for domain, spent in self.spendings.items()
+        }
+        return Ledger(histories, spendings, self.failures)
+
     def forget(self, now_us: int, window_us: int = BUDGET_US) -> None:
         """Drops what has left its window; `window_us` is the longest of the budgets."""
         for service in [name for name, entries in self.histories.items() if entries[0].at_us <= now_us - HISTORY_US]:

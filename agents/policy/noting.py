@@ -8,7 +8,7 @@ from autopilot.agents.policy.ledger import Happening, Spending
 from autopilot.agents.policy.states import HOLDING, Trigger
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Recorded
-from autopilot.schemas.events.executor import BreakerClosed, BreakerOpened, ExecutionStarted
+from autopilot.schemas.events.executor import BreakerClosed, BreakerOpened, ExecutionStarted, RollbackStarted
 from autopilot.schemas.events.observer import SignalCleared, SignalUpdated, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentOpened, SignalLinked
 
@@ -47,6 +47,10 @@ def _execution_started(state: PolicyState, recorded: Recorded[ExecutionStarted])
     note(state, recorded, Happening.STARTED, started.plan_id, started.execution_id)
 
 
+def _turned_back(state: PolicyState, recorded: Recorded[RollbackStarted]) -> None:
+    move(state, recorded.payload.plan_id, Trigger.LAPSE)
+
+
 def move(state: PolicyState, plan_id: str, trigger: Trigger) -> None:
     """Moves the plan's holding, if it takes the trigger."""
     holding = state.holdings.get(plan_id)
@@ -74,5 +78,6 @@ NOTED: Final[Mapping[type[Payload], Callable[[PolicyState, Recorded[Any]], None]
     BreakerOpened: _breaker_opened,
     BreakerClosed: _breaker_closed,
     ExecutionStarted: _execution_started,
+    RollbackStarted: _turned_back,
 }
 """Event type -> what it changes; none of them is answered."""

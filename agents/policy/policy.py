@@ -4,16 +4,19 @@ It denies by default. What needs approval is previewed, then put to people; an a
 of the group, for this plan and these facts, in time and once. With enough of them the plan is judged again on the facts
 of that moment: when they deny, so does the policy, whatever was approved. Only a broken glass overrules a denial. An
 authorisation ends by its time, and is revoked when a halt covers it, when its plan is withdrawn or its incident closes,
-and when telemetry is lost, as long as nothing has begun.
+and when telemetry is lost, as long as nothing has begun. Steps that are approved as they are reached are held until
+then; see `held_steps`.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.policy import held_steps
 from autopilot.agents.policy.approvals import refusal, requests_of, strayed
 from autopilot.agents.policy.budgets import longest_window_us
 from autopilot.agents.policy.catalogue import TAKERS
@@ -38,6 +41,7 @@ from autopilot.policies.obligations import APPROVAL
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
 from autopilot.schemas.events.effector import PreviewCompleted
+from autopilot.schemas.events.executor import StepHeld
 from autopilot.schemas.events.governance import BreakGlass, RemedyAutonomyChanged
 from autopilot.schemas.events.observer import SignalRaised
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated, Halt, Resume
@@ -56,9 +60,6 @@ from autopilot.schemas.plan_hash import plan_hash
 
 PREVIEW_US: Final = 10_000_000
 """How long the effector has for a preview before people are asked without one."""
-START_US: Final = 300_000_000
-"""How long an authorisation gives an execution beyond what its steps may take."""
-_US_PER_MS: Final = 1_000
 
 Handler = Callable[[PolicyState, Recorded[Any]], list[Output]]
 
@@ -79,6 +80,7 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             **FEEDBACK,
             SignalRaised: self._signal_raised,
             IncidentClosed: self._incident_closed,
+            StepHeld: self._step_held,
             PlanProposed: self._plan_proposed,
             PlanWithdrawn: self._plan_withdrawn,
             PreviewCompleted: self._preview_completed,
@@ -147,17 +149,17 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict, *, overruled_by: str = ""
     ) -> list[Output]:
         plan = holding.plan
-        steps_ms = sum(step.timeout_ms * step.max_attempts + step.settle_ms for step in plan.steps)
-        gates_ms = sum(step.gate.deadline_ms for step in plan.steps if step.gate is not None)
-        not_after_us = state.now_us + START_US + (steps_ms + gates_ms) * _US_PER_MS
+        held = [] if overruled_by else held_steps.held_steps_of(plan, verdict)
+        not_after_us = held_steps.not_after_us(plan, held, state.now_us)
         authorized = PlanAuthorized(
             decision=decision,
             obligations=[o for o in verdict.obligations if not (overruled_by and o.name == APPROVAL)],
             approvals=list(holding.approvals),
             not_after_us=not_after_us,
             overruled_by=overruled_by,
+            held_steps=held,
         )
-        state.holdings[plan.plan_id] = holding.moved(
+        state.holdings[plan.plan_id] = replace(holding, held_steps=tuple(held)).moved(
             Trigger.AUTHORIZE, state.now_us, deadline_us=not_after_us, decision_id=decision.decision_id
         )
         spending = Spending(
@@ -189,7 +191,8 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         if verdict.ruling is not Ruling.NEEDS_APPROVAL or verdict.approval is None:
             return self._conclude(state, holding, decision, verdict)
         requests = requests_of(holding.plan, decision, verdict.approval, verdict.reason, preview, state.now_us)
-        state.holdings[holding.plan.plan_id] = holding.moved(
+        kept = preview if verdict.approval.when_reached else None
+        state.holdings[holding.plan.plan_id] = replace(holding, preview=kept).moved(
             Trigger.ASK, state.now_us, deadline_us=requests[0].expires_at_us, requests=requests
         )
         return [_draft(holding, request) for request in requests]
@@ -203,6 +206,8 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             return [_refused(recorded, holding, refused)]
         use = ApprovalUse(approver=granted.approver, event_id=recorded.envelope.event_id, step_id=request.step_id)
         holding = state.holdings[granted.plan_id] = holding.with_approval(use)
+        if holding.state is HoldingState.HELD:
+            return held_steps.go_on(self._judge, state, holding, recorded.envelope.event_id)
         decision, verdict = self._judge.of(state, holding, recorded.envelope.event_id)
         moved = strayed(request, decision)
         if moved:
@@ -217,15 +222,25 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         refused = refusal(rejected, recorded.signed_by, holding, state.authority, state.now_us)
         if refused or holding is None:
             return [_refused(recorded, holding, refused)]
-        comment = f": {rejected.comment}" if rejected.comment else ""
-        return self._deny(state, holding, holding.requests[0].decision, f"{rejected.approver} refused it{comment}")
+        refusal_text = f"{rejected.approver} refused it" + (f": {rejected.comment}" if rejected.comment else "")
+        if holding.state is HoldingState.HELD:
+            return held_steps.turn_back(state, holding, refusal_text)
+        return self._deny(state, holding, holding.requests[0].decision, refusal_text)
+
+    def _step_held(self, state: PolicyState, recorded: Recorded[StepHeld]) -> list[Output]:
+        return held_steps.reached(self._judge, state, recorded)
 
     def _break_glass(self, state: PolicyState, recorded: Recorded[BreakGlass]) -> list[Output]:
         freed, outputs = break_glass(state, recorded)
         by, event_id = recorded.payload.invoked_by, recorded.envelope.event_id
         for holding in freed:
             decision, verdict = self._judge.of(state, holding, event_id)
-            if verdict.ruling is Ruling.ALLOW or never_overruled(verdict):
+            within = verdict.ruling is Ruling.ALLOW or never_overruled(verdict)
+            if holding.state is HoldingState.HELD and within:
+                outputs += held_steps.go_on(self._judge, state, holding, event_id)
+            elif holding.state is HoldingState.HELD:
+                outputs += held_steps.overrule(state, holding, decision, verdict, event_id, by)
+            elif within:
                 outputs += self._conclude(state, holding, decision, verdict)
             else:
                 outputs += self._overrule(state, holding, decision, verdict, event_id, by)
@@ -251,6 +266,9 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             return []
         if holding.deadline_us > state.now_us:
             return []
+        if holding.state in (HoldingState.STARTED, HoldingState.HELD):
+            request = next(iter(holding.asked), None) if holding.held_step else None
+            return held_steps.expired(state, holding, request) if request is not None else []
         if holding.state is HoldingState.PREVIEWING:
             return self._ask(state, holding, None, cause_id)
         if holding.state is HoldingState.AWAITING:
@@ -264,7 +282,9 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         return self._let_go(state, holding, f"the plan was withdrawn: {recorded.payload.reason}") if holding else []
 
     def _let_go(self, state: PolicyState, holding: Holding, reason: str) -> list[Output]:
-        """Ends what nobody wants any more; an authorisation is revoked unless its execution has begun."""
+        """Ends what nobody wants any more; an authorisation is revoked unless its execution is between its steps."""
+        if holding.state is HoldingState.HELD:
+            return held_steps.turn_back(state, holding, reason)
         if HOLDING.accepts(holding.state, Trigger.WITHDRAW):
             state.holdings[holding.plan.plan_id] = holding.moved(Trigger.WITHDRAW, state.now_us)
         if not HOLDING.accepts(holding.state, Trigger.REVOKE):
@@ -282,7 +302,7 @@ class PolicyAgent(FoldingAgent[PolicyState]):
     def _revoke_all(self, state: PolicyState, wanted: Callable[[Holding], bool], reason: str) -> list[Output]:
         outputs: list[Output] = []
         for holding in list(state.holdings.values()):
-            if holding.state is HoldingState.AUTHORIZED and wanted(holding):
+            if wanted(holding):
                 outputs += self._let_go(state, holding, reason)
         return outputs
 
@@ -301,7 +321,9 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         state.world.raised(service, recorded.payload)
         if not state.world.lost(service):
             return []
-        return self._revoke_all(state, lambda h: h.service == service, f"telemetry of {service} was lost")
+        waiting = (HoldingState.AUTHORIZED, HoldingState.HELD)
+        reason = f"telemetry of {service} was lost"
+        return self._revoke_all(state, lambda h: h.service == service and h.state in waiting, reason)
 
     def _halt(self, state: PolicyState, recorded: Recorded[Halt]) -> list[Output]:
         refused = state.authority.halt(recorded)
@@ -309,11 +331,15 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             return [refused]
         order = recorded.payload
         reason = f"halted by {order.ordered_by}: {order.reason}"
-        return self._revoke_all(state, lambda h: state.authority.halted(h.domain), reason)
+        return self._revoke_all(
+            state, lambda h: h.state is HoldingState.AUTHORIZED and state.authority.halted(h.domain), reason
+        )
 
     def _resume(self, state: PolicyState, recorded: Recorded[Resume]) -> list[Output]:
         refused = state.authority.resume(recorded)
-        return [] if refused is None else [refused]
+        if refused is not None:
+            return [refused]
+        return held_steps.resumed(self._judge, state, recorded.envelope.event_id)
 
 
 def _noted(

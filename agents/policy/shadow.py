@@ -17,10 +17,18 @@ from autopilot.schemas.events.policy import (
     PlanAuthorized,
     PlanDenied,
     PreviewRequested,
+    StepAuthorized,
 )
 
 SHADOW_PREFIX: Final = "shadow:"
-DECISIONS: Final = (PreviewRequested, ApprovalRequested, PlanAuthorized, PlanDenied, AuthorizationRevoked)
+DECISIONS: Final = (
+    PreviewRequested,
+    ApprovalRequested,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+    AuthorizationRevoked,
+)
 """What a shadow says; what it would refuse or reject is the live policy's business."""
 
 

@@ -13,6 +13,8 @@ class HoldingState(StrEnum):
     AWAITING = "awaiting"
     AUTHORIZED = "authorized"
     STARTED = "started"
+    HELD = "held"
+    """Its execution has reached a held step, which waits for people."""
     DENIED = "denied"
     REVOKED = "revoked"
     WITHDRAWN = "withdrawn"
@@ -28,6 +30,11 @@ class Trigger(StrEnum):
     AUTHORIZE = "authorize"
     DENY = "deny"
     START = "start"
+    HOLD = "hold"
+    RELEASE = "release"
+    """The held step is authorised."""
+    TURN_BACK = "turn_back"
+    """The held step may not begin: what was done is undone."""
     REVOKE = "revoke"
     WITHDRAW = "withdraw"
     LAPSE = "lapse"
@@ -53,6 +60,15 @@ HOLDING: Lifecycle[HoldingState, Trigger] = Lifecycle(
         (_S.AUTHORIZED, _T.START): _S.STARTED,
         (_S.AUTHORIZED, _T.REVOKE): _S.REVOKED,
         (_S.AUTHORIZED, _T.LAPSE): _S.LAPSED,
+        (_S.STARTED, _T.HOLD): _S.HELD,
+        (_S.STARTED, _T.LAPSE): _S.LAPSED,
+        (_S.HELD, _T.COUNT): _S.HELD,
+        (_S.HELD, _T.RELEASE): _S.STARTED,
+        (_S.HELD, _T.TURN_BACK): _S.REVOKED,
+        (_S.HELD, _T.LAPSE): _S.LAPSED,
     },
 )
-"""`lapse`: the authorisation ended unused. What has ended is kept until its incident closes, to refuse latecomers."""
+"""`lapse`: the authorisation ended unused, or the execution did before its last step was done.
+
+What has ended is kept until its incident closes, to refuse latecomers.
+"""

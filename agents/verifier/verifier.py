@@ -27,11 +27,12 @@ from autopilot.schemas.events.executor import (
     ExecutionStarted,
     RollbackStarted,
     StageReached,
+    StepHeld,
 )
 from autopilot.schemas.events.observer import MeasurementTaken
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
-from autopilot.schemas.events.policy import PlanDenied
+from autopilot.schemas.events.policy import ApprovalRequested, PlanDenied, StepAuthorized
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import (
     CheckVerdict,
@@ -132,6 +133,17 @@ def _turning_back(state: VerifierState, recorded: Recorded[RollbackStarted]) -> 
     return []
 
 
+def _held(state: VerifierState, recorded: Recorded[StepHeld | StepAuthorized | ApprovalRequested]) -> Words:
+    """An execution that waits for people is not forgotten as long as they may answer; nothing is measured meanwhile."""
+    payload = recorded.payload
+    watch = state.watches.get(payload.execution_id)
+    if watch is not None and watch.state is WatchState.EXECUTING:
+        heard_us = recorded.envelope.occurred_at_us
+        until_us = payload.expires_at_us if isinstance(payload, ApprovalRequested) else heard_us
+        state.watches[watch.execution_id] = replace(watch, since_us=max(watch.since_us, heard_us, until_us))
+    return []
+
+
 def _completed(state: VerifierState, recorded: Recorded[ExecutionCompleted]) -> Words:
     return _measure(state, recorded, WatchTrigger.EXECUTION_COMPLETED)
 
@@ -197,6 +209,9 @@ HANDLERS: dict[type[Payload], _Handler] = {
     ExecutionStarted: _started,
     StageReached: _stage_reached,
     RollbackStarted: _turning_back,
+    StepHeld: _held,
+    ApprovalRequested: _held,
+    StepAuthorized: _held,
     ExecutionCompleted: _completed,
     ExecutionRolledBack: _rolled_back,
     ExecutionFailed: _failed,

@@ -1,8 +1,11 @@
 """`docs/lifecycles.md`: every transition table of the agents as a diagram, so that pictures cannot drift from code."""
 
+import ast
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator
+from types import ModuleType
 
 import autopilot.agents
 from autopilot.agents.lifecycle import Lifecycle
@@ -27,11 +30,18 @@ def lifecycles_page() -> str:
 
 
 def lifecycles() -> Iterator[tuple[str, Lifecycle[str, str]]]:
-    """Module name and table of every lifecycle that an agents' module defines; each once, where it comes first."""
-    seen: set[int] = set()
+    """Module name and table of every lifecycle that an agents' module defines, each where it is defined."""
     names = sorted(info.name for info in pkgutil.walk_packages(autopilot.agents.__path__, "autopilot.agents."))
     for name in names:
-        for value in vars(importlib.import_module(name)).values():
-            if isinstance(value, Lifecycle) and id(value) not in seen:
-                seen.add(id(value))
+        module = importlib.import_module(name)
+        for defined in _assigned(module):
+            value = getattr(module, defined, None)
+            if isinstance(value, Lifecycle):
                 yield name, value
+
+
+def _assigned(module: ModuleType) -> Iterator[str]:
+    """The names that a module gives a value at its top level, in order; what it imports is none of them."""
+    for node in ast.parse(inspect.getsource(module)).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        yield from (target.id for target in targets if isinstance(target, ast.Name))

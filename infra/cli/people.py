@@ -16,7 +16,13 @@ from autopilot.projections.timeline import why
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
-from autopilot.schemas.events.policy import ApprovalRefused, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRefused,
+    AuthorizationRevoked,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.reader import read
 
@@ -25,11 +31,11 @@ Comment = Annotated[str, typer.Option(help="Why.")]
 Gateway = Annotated[str, typer.Option(help="Address of an approval gateway, to send the signed answer there.")]
 WaitS = Annotated[float, typer.Option("--wait", help="Seconds to wait for the policy's answer.", min=0)]
 
-ANSWERS = (PlanAuthorized, PlanDenied, ApprovalRefused)
+ANSWERS = (PlanAuthorized, PlanDenied, StepAuthorized, AuthorizationRevoked, ApprovalRefused)
 
 
 def approvals(as_json: AsJson = False) -> None:
-    """List the plans that wait for people.
+    """List the plans, and the steps that executions have reached, that wait for people.
 
     Example: autopilot approvals
     """
@@ -59,9 +65,9 @@ def approvals(as_json: AsJson = False) -> None:
 def approve(
     approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10, gateway: Gateway = ""
 ) -> None:
-    """Approve a plan, as it was shown: the approval is bound to the plan's hash and to the facts of the request.
+    """Approve a plan or a step, as it was shown: the approval is bound to the plan's hash and the request's facts.
 
-    Exit code 1 when the policy refuses the approval or denies the plan.
+    Exit code 1 when the policy refuses the approval, denies the plan, or turns back what was begun.
     Example: autopilot approve apr-3f0a9c2b71d4e6a8 --as approver --comment "checked the dashboards"
     """
     request = _request(approval_id)
@@ -80,7 +86,7 @@ def approve(
 def reject(
     approval_id: ApprovalId, person: AsPerson, comment: Comment = "", wait_s: WaitS = 10, gateway: Gateway = ""
 ) -> None:
-    """Refuse a plan that waits for approval.
+    """Refuse a plan that waits for approval, or a step: what was done before the step is then undone.
 
     Example: autopilot reject apr-3f0a9c2b71d4e6a8 --as approver --comment "release is a hotfix"
     """
@@ -116,7 +122,7 @@ def _answer(
     if answer is not None:
         typer.echo(f"{answer.event_type()}: {why(answer)}")
     granted = isinstance(payload, ApprovalGranted)
-    if isinstance(answer, ApprovalRefused) or (granted and isinstance(answer, PlanDenied)):
+    if isinstance(answer, ApprovalRefused) or (granted and isinstance(answer, PlanDenied | AuthorizationRevoked)):
         raise typer.Exit(NO)
 
 
@@ -163,7 +169,9 @@ def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, 
             payload = recorded.payload
             if isinstance(payload, ApprovalRefused) and payload.event_id == event_id:
                 return payload
-            if isinstance(payload, PlanAuthorized | PlanDenied) and payload.decision.plan_id == plan:
+            if isinstance(payload, PlanAuthorized | PlanDenied | StepAuthorized) and payload.decision.plan_id == plan:
+                return payload
+            if isinstance(payload, AuthorizationRevoked) and payload.plan_id == plan:
                 return payload
         if time.monotonic() > deadline:
             return None
@@ -178,6 +186,8 @@ def _summary(p: PendingApproval) -> dict[str, object]:
         "domain": p.domain,
         "service": p.service,
         "summary": p.summary,
+        "step_id": p.request.step_id,
+        "outcome_id": p.request.outcome_id,
         "group": p.group,
         "needed": p.needed,
         "approvers": list(p.approvers),

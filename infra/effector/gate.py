@@ -26,6 +26,7 @@ from autopilot.infra.effector.gate_state import (
     Before,
     GateState,
     SignedDecision,
+    SignedStep,
     Told,
     forget,
     remember,
@@ -50,7 +51,7 @@ from autopilot.schemas.events.executor import (
 )
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import REVERT, IncidentClosed, PlanProposed, Step
-from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, PreviewRequested
+from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, PreviewRequested, StepAuthorized
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.plan_hash import plan_hash
@@ -86,8 +87,9 @@ class Gate(FoldingAgent[GateState]):
 
     def refusal(self, state: GateState, request: StepRequested, now_us: int, *, again: bool = False) -> str | None:
         """Why the step must not be taken now, or None. `again`: it was begun before a crash and would be taken up."""
-        if self._pinned and not self._pinned.issuperset(state.authority.administrators):
-            return "an administrator of the configuration in force is not among the pinned ones"
+        strange = [key for key in state.authority.administrators if key not in self._pinned]
+        if self._pinned and strange:
+            return f"an administrator of the configuration in force, with the key `{strange[0]}`, is not a pinned one"
         if not again and (attempt_of(request) in state.answered or self._has_begun(state, request)):
             return "this attempt was already started"
         decided = state.decisions.get(request.decision_id)
@@ -157,6 +159,18 @@ class Gate(FoldingAgent[GateState]):
         envelope = recorded.envelope
         signed = SignedDecision(recorded.payload, recorded.signed_by, envelope.domain, envelope.service)
         state.decisions[decision.decision_id] = signed
+        return []
+
+    @staticmethod
+    def _step_authorized(state: GateState, recorded: Recorded[StepAuthorized]) -> Sequence[Output]:
+        said = recorded.payload
+        if recorded.signed_by is None or not state.authority.has(recorded.signed_by, Role.POLICY):
+            return [_unsigned(recorded)]
+        name = f"{said.plan_decision_id}/{said.step_id}"
+        if name in state.held:
+            return [Rejection("step_id", f"`{name}`", "a held step that was not authorised before")]
+        remember(state, said.decision.incident_id, recorded)
+        state.held[name] = SignedStep(said, recorded.signed_by, recorded.envelope.domain)
         return []
 
     @staticmethod
@@ -239,6 +253,7 @@ class Gate(FoldingAgent[GateState]):
         IncidentClosed: _closed,
         PlanProposed: _proposed,
         PlanAuthorized: _authorized,
+        StepAuthorized: _step_authorized,
         AuthorizationRevoked: _revoked,
         RollbackStarted: _turned,
         ExecutionCompleted: _turned,
@@ -309,9 +324,26 @@ def _not_forward(state: GateState, decided: SignedDecision, request: StepRequest
         return "the authorisation was revoked"
     if state.authority.halted(decided.domain):
         return "the domain is halted"
-    if now_us > decided.authorization.not_after_us:
-        return "the authorisation's time is over"
-    return _too_early(state, request)
+    return _not_by_then(state, decided, request, now_us) or _too_early(state, request)
+
+
+def _not_by_then(state: GateState, decided: SignedDecision, request: StepRequested, now_us: int) -> str | None:
+    """Why the step is not authorised now: the plan's authorisation covers it, or that of the held step over it."""
+    known = state.plans[request.plan_id]
+    over = decided.authorization.held_step_over([step.step_id for step in known.plan.steps], request.step_id)
+    if not over:
+        return "the authorisation's time is over" if now_us > decided.authorization.not_after_us else None
+    held = state.held.get(f"{request.decision_id}/{over}")
+    if held is None:
+        return f"step `{over}` is held, and no authorisation of it was signed by the policy"
+    if not state.authority.has(held.signed_by, Role.POLICY):
+        return f"`{held.signed_by}`, who signed the authorisation of step `{over}`, no longer has the role policy"
+    theirs, plan = held.authorization.decision, decided.authorization.decision
+    if (theirs.plan_id, theirs.plan_hash, held.domain) != (plan.plan_id, plan.plan_hash, decided.domain):
+        return f"the authorisation of step `{over}` is about another plan"
+    if now_us > held.authorization.not_after_us:
+        return f"the time of the authorisation of step `{over}` is over"
+    return None
 
 
 def _too_early(state: GateState, request: StepRequested) -> str | None:

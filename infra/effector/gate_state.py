@@ -9,7 +9,7 @@ from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Envelope, Position, Recorded
 from autopilot.schemas.events.effector import StepStarted
 from autopilot.schemas.events.executor import StepRequested
-from autopilot.schemas.events.policy import PlanAuthorized, PreviewRequested
+from autopilot.schemas.events.policy import PlanAuthorized, PreviewRequested, StepAuthorized
 
 KEPT_AFTER_CLOSE_US = 3_600_000_000
 """How long what belongs to a closed incident is remembered: an hour."""
@@ -39,6 +39,15 @@ class SignedDecision:
     signed_by: str
     domain: str
     service: str
+
+
+@dataclass(frozen=True)
+class SignedStep:
+    """An authorisation of a held step as the log bears it, whose signature it was, and the domain signed with it."""
+
+    authorization: StepAuthorized
+    signed_by: str
+    domain: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ class GateState:
     """Incidents, and until when they are remembered."""
     plans: dict[str, KnownPlan] = field(default_factory=dict)
     decisions: dict[str, SignedDecision] = field(default_factory=dict)
+    held: dict[str, SignedStep] = field(default_factory=dict)
+    """By `decision/step`, the held steps that are authorised."""
     targets: dict[str, list[str]] = field(default_factory=dict)
     """`driver/target` of each service of the fleet."""
     begun: dict[str, str] = field(default_factory=dict)
@@ -119,6 +130,9 @@ def forget(state: GateState, incidents: set[str]) -> None:
         decision_id: decided
         for decision_id, decided in state.decisions.items()
         if decided.authorization.decision.incident_id not in incidents
+    }
+    state.held = {
+        name: step for name, step in state.held.items() if step.authorization.decision.incident_id not in incidents
     }
     state.plans = {p: known for p, known in state.plans.items() if known.plan.incident_id not in incidents}
     state.previews = {p: asked for p, asked in state.previews.items() if asked.request.incident_id not in incidents}

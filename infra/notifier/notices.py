@@ -36,7 +36,7 @@ from autopilot.schemas.events.governance import (
 from autopilot.schemas.events.notifications import NotificationDelivered, NotificationFailed, NotificationRequested
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, NoPlanFound, PlanProposed
-from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied, StepAuthorized
 from autopilot.schemas.events.runtime import AgentFaulted, Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.identity import derived_id
@@ -158,6 +158,16 @@ def _authorized(state: NoticesState, recorded: Recorded[PlanAuthorized]) -> list
         f'To stop it: $ autopilot halt --domain {recorded.envelope.domain} --reason "..." --as YOUR-NAME',
     )
     return _told(recorded, "action", NOTICE, f"Acting: {plan}", text, incident=incident_id, to=told[0])
+
+
+def _step_authorized(state: NoticesState, recorded: Recorded[StepAuthorized]) -> list[Output]:
+    """Only noted: whoever is to be told was told when the plan began. Unsigned it means nothing."""
+    known = state.incidents.get(recorded.payload.decision.incident_id)
+    if known is not None and state.authority.has(recorded.signed_by, Role.POLICY):
+        approvers = ", ".join(use.approver for use in recorded.payload.approvals)
+        by = "a broken glass" if recorded.payload.overruled_by else approvers or "no approval was needed"
+        known.note(f"step `{recorded.payload.step_id}` authorised: {by}")
+    return []
 
 
 def _no_plan(state: NoticesState, recorded: Recorded[NoPlanFound]) -> list[Output]:
@@ -302,6 +312,7 @@ HANDLERS: Final[Mapping[type[Payload], Handler]] = {
     NotificationFailed: _answered,
     ApprovalRequested: _approval,
     PlanAuthorized: _authorized,
+    StepAuthorized: _step_authorized,
     NoPlanFound: _no_plan,
     IncidentClosed: _closed,
     ExecutionFailed: _failed,

@@ -15,6 +15,8 @@ from autopilot.schemas.events.policy import ApprovalRequested
 from autopilot.schemas.events.runtime import AgentFaulted
 
 MOST_LISTED = 5
+MOST_SHOWN = 20
+"""Lines of what people are shown about a step that is reached: what it would change, and how the stage before went."""
 
 
 def clock(at_us: int) -> str:
@@ -44,12 +46,14 @@ def approval(asked: ApprovalRequested, known: Known | None) -> str:
     """Text of a request for approval."""
     decision = asked.decision
     what = f"step `{asked.step_id}` of the plan" if asked.step_id else "the plan"
+    begun = bool(asked.execution_id)
+    unanswered = "what was done before it is undone" if begun else "the plan is denied and nothing is done"
     return paragraphs(
         f"The autopilot waits: {asked.needed} of the group `{asked.group}` must approve {what}.",
-        f"It would: {line(asked.summary)}",
+        map(line, asked.summary.splitlines()[:MOST_SHOWN]) if begun else f"It would: {line(asked.summary)}",
         [f"Why it asks: {rule.message}" for rule in decision.rules if rule.effect == "obligate"][:MOST_LISTED],
         so_far(known),
-        f"Without an answer by {clock(asked.expires_at_us)} the plan is denied and nothing is done.",
+        f"Without an answer by {clock(asked.expires_at_us)} {unanswered}.",
         f'$ autopilot approve {asked.approval_id} --as YOUR-NAME --comment "..."',
         f'$ autopilot reject {asked.approval_id} --as YOUR-NAME --comment "..."',
         timeline(decision.incident_id),

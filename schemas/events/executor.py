@@ -39,6 +39,16 @@ class StageReached(Payload):
     step_id: str = described("The step whose gate is to be passed.")
 
 
+class StepHeld(Payload):
+    """A step that needs an authorisation of its own is reached: the execution waits until it has one."""
+
+    execution_id: str = described("The execution.")
+    plan_id: str = described("Its plan.")
+    incident_id: str = described("Its incident.")
+    decision_id: str = described("The authorisation of the plan, which holds the step.")
+    step_id: str = described("The step that waits.")
+
+
 class RollbackStarted(Payload):
     """The completed steps of an execution are being undone, last first."""
 

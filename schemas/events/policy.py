@@ -1,5 +1,7 @@
 """What the policy agent says: decisions with the facts that they were made on, and requests for people."""
 
+from collections.abc import Sequence
+
 from autopilot.schemas.contract import Contract, Payload, TimestampUs, described, optional
 
 
@@ -58,18 +60,20 @@ class PreviewRequested(Payload):
 
 
 class ApprovalRequested(Payload):
-    """The policy holds a plan until people approve it."""
+    """The policy holds a plan, or a step that its execution has reached, until people approve it."""
 
     approval_id: str = described("Identity of the request; an approval names it.")
     decision: Decision = described("The verdict that asks for approval.")
     group: str = described("Who may approve: a role in the signer list.")
     needed: int = described("How many different people must approve.", ge=1)
     summary: str = described("What they are asked to approve, for people.")
-    expires_at_us: TimestampUs = described("After this time the plan is denied.")
+    expires_at_us: TimestampUs = described("After this time the plan is denied; a plan that was begun is undone.")
     step_id: str = optional("The one step that is to be approved; empty for the whole plan.", "")
     tolerances: dict[str, int] = optional(
         "Facts that the approval rests on, and how far each may move until the plan is decided; 0 for not at all.", {}
     )
+    execution_id: str = optional("The execution that holds the step; empty when nothing was begun.", "")
+    outcome_id: str = optional("Outcome of the stage before the held step; empty when there was no gate.", "")
 
 
 class ApprovalUse(Contract):
@@ -86,7 +90,31 @@ class PlanAuthorized(Payload):
     decision: Decision = described("The verdict.")
     obligations: list[Obligation] = described("What must be done along with it.")
     approvals: list[ApprovalUse] = described("The approvals that it rests on; empty when none were needed.")
-    not_after_us: TimestampUs = described("No step may begin after this time.")
+    not_after_us: TimestampUs = described("No step may begin after this time; a held one has a time of its own.")
+    overruled_by: str = optional("Event id of the break-glass that overrules the decision; empty for none.", "")
+    held_steps: list[str] = optional(
+        "Steps that the execution stops before until a `StepAuthorized` for each, in the plan's order.", []
+    )
+
+    def held_step_over(self, steps: Sequence[str], step_id: str) -> str:
+        """The held step whose authorisation a step needs: itself or the last held one before it; empty for none.
+
+        `steps` are the ids of the plan's steps in order. Raises ValueError when `step_id` is none of them.
+        """
+        reached = steps[: steps.index(step_id) + 1]
+        return next((step for step in reversed(reached) if step in self.held_steps), "")
+
+
+class StepAuthorized(Payload):
+    """A held step, and what follows it up to the next held one, may begin. Signed by the policy's key."""
+
+    decision: Decision = described("The verdict on the plan, on the facts of this moment.")
+    plan_decision_id: str = described("The authorisation of the plan that this is a part of.")
+    execution_id: str = described("The execution that holds the step.")
+    step_id: str = described("The held step.")
+    obligations: list[Obligation] = described("What must be done along with it.")
+    approvals: list[ApprovalUse] = described("The approvals of this step; empty when none were needed any more.")
+    not_after_us: TimestampUs = described("No step may begin under it after this time.")
     overruled_by: str = optional("Event id of the break-glass that overrules the decision; empty for none.", "")
 
 
@@ -98,12 +126,16 @@ class PlanDenied(Payload):
 
 
 class AuthorizationRevoked(Payload):
-    """An authorisation no longer holds."""
+    """An authorisation no longer holds: nothing is begun under it, and what was begun is undone."""
 
     decision_id: str = described("The decision that is revoked.")
     plan_id: str = described("Its plan.")
     incident_id: str = described("Its incident.")
     reason: str = described("Why.")
+    step_id: str = optional("The held step that may not begin; empty when the execution had not begun.", "")
+    verdict: Decision | None = optional(
+        "The judgement because of which, when the facts by then denied or had strayed; null for any other reason.", None
+    )
 
 
 class ApprovalRefused(Payload):

@@ -4,7 +4,7 @@ One pass in the log's order. Authority is judged as it was at that offset: signe
 them. Only what happened in the run that is audited is judged; a simulation or a shadow decides nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,11 @@ from autopilot.schemas.envelope import Event, Position, Rejection
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.effector import StepIndeterminate, StepSucceeded
 from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.policy import PlanAuthorized, StepAuthorized
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
+from autopilot.streams.audit.approvals import Approvals
 from autopilot.streams.audit.findings import Finding, Kind, at
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
 from autopilot.streams.trust import AUTHORITATIVE, SIGNED, check_activation, check_signature, signer_of
@@ -34,6 +36,8 @@ class _Authorisation:
     not_after_us: int
     position: Position
     trusted: bool
+    held_step_over: Mapping[str, str] = field(default_factory=dict)
+    """Step -> the held step whose authorisation it needs; those that need the plan's alone are not in it."""
 
 
 @dataclass(slots=True)
@@ -62,18 +66,22 @@ class Evidence:
         self._findings: list[Finding] = []
         self._now_us = 0
         self._plans: dict[str, tuple[str, int]] = {}
+        self._order: dict[str, list[str]] = {}
         self._gates: dict[tuple[str, str], frozenset[str]] = {}
         self._stages: set[tuple[str, str]] = set()
         self._authorised: dict[str, _Authorisation] = {}
         self._revoked: dict[str, int] = {}
-        self._approvals: set[str] = set()
+        self._steps: dict[tuple[str, str], _Authorisation] = {}
+        self._approvals = Approvals()
         self._executions: dict[str, _Execution] = {}
         self._started: set[tuple[str, str, str, int]] = set()
         self._handlers: dict[str, Callable[[Record, Said], None]] = {
             "Tick": self._tick,
             "PlanProposed": self._plan_proposed,
             "PlanAuthorized": self._plan_authorized,
+            "StepAuthorized": self._step_authorized,
             "AuthorizationRevoked": self._authorization_revoked,
+            "ApprovalRequested": self._approval_requested,
             "ApprovalGranted": self._approval_granted,
             "ExecutionStarted": self._execution_started,
             "StepRequested": self._step_requested,
@@ -148,14 +156,18 @@ class Evidence:
     def _plan_proposed(self, _record: Record, event: Said) -> None:
         plan = event.payload
         self._plans[plan.plan_id] = (plan.plan_hash, plan.verification.deadline_ms)
+        self._order[plan.plan_id] = [step.step_id for step in plan.steps]
         before: frozenset[str] = frozenset()
         for step in plan.steps:
             self._gates[plan.plan_id, step.step_id] = before
             before |= frozenset([step.step_id] if step.gate is not None else [])
 
+    def _approval_requested(self, _record: Record, event: Said) -> None:
+        self._approvals.requested(event.payload)
+
     def _approval_granted(self, record: Record, event: Said) -> None:
-        if signer_of(record, event.type, self.signers) == event.payload.approver:
-            self._approvals.add(event.envelope.event_id)
+        signed_by = signer_of(record, event.type, self.signers)
+        self._approvals.granted(event.envelope.event_id, event.payload, signed_by, self.signers)
 
     def _plan_authorized(self, record: Record, event: Said) -> None:
         decision = event.payload.decision
@@ -163,16 +175,42 @@ class Evidence:
         known = self._authorised.get(decision.decision_id)
         if trusted or known is None or not known.trusted:  # what bears no signature takes nothing away
             self._authorised[decision.decision_id] = _Authorisation(
-                decision.plan_id, decision.plan_hash, event.payload.not_after_us, record.position, trusted
+                decision.plan_id,
+                decision.plan_hash,
+                event.payload.not_after_us,
+                record.position,
+                trusted,
+                self._held_steps(event.payload),
             )
         if self._plans.get(decision.plan_id, ("", 0))[0] != decision.plan_hash:
             self._find(
                 Kind.NO_DECISION, record, f"authorises plan `{decision.plan_id}`, of which no such hash was proposed"
             )
-        for approval in event.payload.approvals:
-            if approval.event_id not in self._approvals:
-                detail = f"rests on an approval of `{approval.approver}` that is not before it with their signature"
-                self._find(Kind.NOT_AUTHORISED, record, detail)
+        for fault in self._approvals.faults(event.payload):
+            self._find(Kind.NOT_AUTHORISED, record, fault)
+
+    def _held_steps(self, authorized: PlanAuthorized) -> dict[str, str]:
+        steps = self._order.get(authorized.decision.plan_id, [])
+        over = {step_id: authorized.held_step_over(steps, step_id) for step_id in steps}
+        return {step_id: held for step_id, held in over.items() if held}
+
+    def _step_authorized(self, record: Record, event: Said) -> None:
+        said: StepAuthorized = event.payload
+        whole = self._authorised.get(said.plan_decision_id)
+        if whole is None or (whole.plan_id, whole.plan_hash) != (said.decision.plan_id, said.decision.plan_hash):
+            detail = (
+                f"authorises step `{said.step_id}` under `{said.plan_decision_id}`, which did not authorise its plan"
+            )
+            self._find(Kind.NO_DECISION, record, detail)
+            return
+        trusted = self._signed_by_role(record, event, Role.POLICY)
+        name = (said.plan_decision_id, said.step_id)
+        if name not in self._steps or (trusted and not self._steps[name].trusted):
+            self._steps[name] = _Authorisation(
+                whole.plan_id, whole.plan_hash, said.not_after_us, record.position, trusted
+            )
+        for fault in self._approvals.faults(said):
+            self._find(Kind.NOT_AUTHORISED, record, fault)
 
     def _authorization_revoked(self, record: Record, event: Said) -> None:
         """Only the policy's own word revokes: what anybody else wrote under that name changes nothing."""
@@ -217,8 +255,20 @@ class Evidence:
         revoked = self._revoked.get(payload.decision_id)
         if revoked is not None and envelope.cause_offset > revoked:
             self._find(Kind.NOT_AUTHORISED, record, f"its decision had been revoked at offset {revoked}")
-        if envelope.occurred_at_us > authorised.not_after_us:
-            self._find(Kind.NOT_AUTHORISED, record, f"begun after {authorised.not_after_us}, when its decision ended")
+        over = authorised.held_step_over.get(getattr(payload, "step_id", ""))
+        until = authorised if over is None else self._step(record, payload.decision_id, over)
+        if until is not None and envelope.occurred_at_us > until.not_after_us:
+            self._find(Kind.NOT_AUTHORISED, record, f"begun after {until.not_after_us}, when its decision ended")
+
+    def _step(self, record: Record, decision_id: str, step_id: str) -> _Authorisation | None:
+        """The authorisation of a held step, or None when there is none that the policy signed."""
+        found = self._steps.get((decision_id, step_id))
+        if found is None:
+            self._find(Kind.NOT_AUTHORISED, record, f"step `{step_id}` is held, and nothing before this authorised it")
+        elif not found.trusted:
+            detail = f"step `{step_id}` rests on the authorisation at {found.position}, which the policy did not sign"
+            self._find(Kind.NOT_AUTHORISED, record, detail)
+        return found
 
     def _past_gates(self, record: Record, event: Said) -> None:
         """Whether every gate before a forward step had been passed."""

@@ -10,7 +10,13 @@ from autopilot.schemas.events.effector import StepSucceeded
 from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack, StepRequested
 from autopilot.schemas.events.observer import SignalCleared, SignalKind, SignalRaised
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, NoPlanFound, PlanProposed, SignalLinked
-from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 
@@ -139,9 +145,10 @@ def _action(said: StepRequested) -> str:
     return f"{said.phase}: {said.action.verb} {said.action.target}({parameters})"
 
 
-def _rules(said: PlanAuthorized | ApprovalRequested) -> str:
+def _rules(said: PlanAuthorized | StepAuthorized | ApprovalRequested) -> str:
     rules = ", ".join(rule.rule for rule in said.decision.rules)
-    return f"{said.decision.bundle}: {rules}"
+    step_id = "" if isinstance(said, PlanAuthorized) else said.step_id
+    return f"{f'step {step_id}: ' if step_id else ''}{said.decision.bundle}: {rules}"
 
 
 def _outcome(said: OutcomeVerified | OutcomeRejected | OutcomeInconclusive) -> str:
@@ -160,6 +167,8 @@ _HANDLERS: Mapping[type[Payload], Callable[[Course, Recorded[Any]], None]] = {
     PlanAuthorized: _says("decisions", _rules),
     ApprovalRequested: _says("decisions", _rules),
     PlanDenied: _says("decisions", lambda said: said.reason),
+    StepAuthorized: _says("decisions", _rules),
+    AuthorizationRevoked: _says("decisions", lambda said: said.reason),
     StepRequested: _says("actions", _action),
     StepSucceeded: _says("actions", lambda said: f"{said.phase}: {'changed' if said.changed else 'no state changed'}"),
     ExecutionFailed: _says("outcomes", lambda said: said.reason),

@@ -1,11 +1,25 @@
 """Whatever arrives in whatever order and how often: what the executor never does."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
-from sagas import asked_for, failed, gate, ok, outcome, plan, signed, signers, started, step, unknown
+from sagas import (
+    asked_for,
+    failed,
+    gate,
+    ok,
+    outcome,
+    plan,
+    signed,
+    signers,
+    started,
+    step,
+    step_authorization,
+    unknown,
+)
 from scenario import START_US, Said, Told, given
 
 from autopilot.agents.executor import Executor
@@ -19,11 +33,12 @@ from autopilot.schemas.events.executor import (
     ExecutionStarted,
     RollbackStarted,
     StageReached,
+    StepHeld,
     StepRequested,
 )
 from autopilot.schemas.events.people import Halt, Resume
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
-from autopilot.schemas.events.policy import AuthorizationRevoked
+from autopilot.schemas.events.policy import AuthorizationRevoked, StepAuthorized
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
@@ -59,14 +74,15 @@ VERDICTS = st.builds(
     STEPS,
 )
 SECONDS = st.integers(1, 30)
+EVENTS = st.sampled_from(OTHERS[1:])
 STORY = st.lists(st.one_of(RESULTS, RESULTS, RESULTS, SECONDS, st.sampled_from(OTHERS)), max_size=40)
 
 
-def told(story: Sequence[Told | int], of: PlanProposed = PLAN) -> list[Payload]:
+def told(story: Sequence[Told | int], of: PlanProposed = PLAN, **changes: Any) -> list[Payload]:
     """Everything that the executor says over a story in which numbers are seconds that pass."""
     scenario = given(Executor(), [signers()], Tick(at_us=START_US), of)
     said = []
-    for one in [signed(of), *story]:
+    for one in [signed(of, **changes), *story]:
         if isinstance(one, int):
             scenario = scenario.after(seconds=one, step_seconds=1 if one <= 30 else 10)
         else:
@@ -149,6 +165,54 @@ def test_a_staged_execution_ends_once_and_within_its_deadlines(story: list[Told 
     assert sum(kind in (*ENDS, ExecutionCompleted) for kind in kinds) >= 1
     assert kinds.count(RollbackStarted) <= 1
     assert kinds.count(StageReached) <= 2
+
+
+HELD = ["s2", "s3"]
+GRANTS = st.builds(
+    lambda step_id, signer, seconds: Said(step_authorization(STAGED, step_id, seconds=seconds), signed_by=signer),
+    st.sampled_from(HELD),
+    st.sampled_from(["policy", "policy", "policy", "ada", None]),
+    st.sampled_from([600, 600, 20]),
+)
+HELD_STORY = st.lists(
+    st.one_of(st.builds(ok, STEPS), st.builds(ok, STEPS), RESULTS, VERDICTS, GRANTS, GRANTS, SECONDS, EVENTS),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@for_all(HELD_STORY)
+def test_no_held_step_begins_without_its_own_authorisation_and_each_is_held_once(story: list[Told | int]) -> None:
+    scenario = given(Executor(), [signers()], Tick(at_us=START_US), STAGED)
+    waiting, granted, held = "", dict[str, int](), list[str]()
+    for one in [signed(STAGED, held_steps=HELD), *story]:
+        said = one.payload if isinstance(one, Said) else one
+        by_policy = isinstance(one, Said) and one.signed_by == "policy"
+        if isinstance(said, StepAuthorized) and by_policy and said.step_id == waiting:
+            granted[said.step_id] = said.not_after_us
+        scenario = scenario.after(seconds=one, step_seconds=1) if isinstance(one, int) else scenario.when(one)
+        for payload in [output.payload for output in scenario.outputs if isinstance(output, Draft)]:
+            if isinstance(payload, StepHeld):
+                assert payload.step_id not in held
+                held.append(payload.step_id)
+                waiting = payload.step_id
+            if isinstance(payload, StepRequested) and payload.phase == "forward" and payload.step_id in HELD:
+                assert payload.step_id in held
+                assert payload.not_after_us == granted[payload.step_id]
+                assert scenario.now_us <= payload.not_after_us
+            if isinstance(payload, RollbackStarted):
+                waiting = ""
+
+
+@settings(max_examples=50, deadline=None)
+@for_all(HELD_STORY)
+def test_a_held_execution_ends_once_whoever_answers(story: list[Told | int]) -> None:
+    resume = Said(Resume(scope="*", ordered_by="ada", reason="r"), signed_by="ada")
+    said = told([*story, *[30] * 20, resume, 700, 920], STAGED, held_steps=HELD)
+    kinds = [type(payload) for payload in said]
+    assert sum(kind in (*ENDS, ExecutionCompleted) for kind in kinds) >= 1
+    assert kinds.count(RollbackStarted) <= 1
+    assert kinds.count(StepHeld) <= 2
 
 
 @settings(max_examples=100, deadline=None)

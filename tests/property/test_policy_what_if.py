@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loop import ADMINISTRATOR, POLICY, START_US, Loop, bundle, fleet_documents, signers
+from loop import ADMINISTRATOR, EXECUTOR, POLICY, START_US, Loop, bundle, fleet_documents, signers
 from policy_bundles import PERMIT, rule
 from policy_bundles import bundle as bundle_of
 from policy_world import plan
@@ -82,7 +82,7 @@ def _executed(runner: InProcess, what: str, which: int) -> None:
     if what == "fail" and plan_id in started:
         event = ExecutionFailed(**common, reason="r", needs_person=False)
     if event is not None:
-        runner.pipe(event, domain="domain-0", service=chosen.envelope.service, producer="executor")
+        runner.pipe(event, domain="domain-0", service=chosen.envelope.service, producer="executor", key=EXECUTOR)
 
 
 class Books:

@@ -4,15 +4,17 @@ The plan is given and authorised; which share of the load the new release gets i
 says what share of its requests fails.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sagas
 from loop import ADMINISTRATOR, ERRORS, KEYS, POLICY, REQUESTS, signers
 from sagas import authorization
 
+from autopilot.agents.agent import Agent
 from autopilot.agents.executor import Executor
 from autopilot.agents.observer import Observer
+from autopilot.agents.policy import PolicyAgent
 from autopilot.agents.verifier import Verifier
 from autopilot.schemas.configuration import (
     BurnAlert,
@@ -31,6 +33,7 @@ from autopilot.schemas.envelope import Draft, Recorded
 from autopilot.schemas.events.effector import StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import StageReached, StepRequested
 from autopilot.schemas.events.observer import SliKind
+from autopilot.schemas.events.people import Document
 from autopilot.schemas.events.planner import (
     Action,
     PlanProposed,
@@ -105,19 +108,29 @@ def documents() -> list[Any]:
 
 
 class Rollout:
-    """The runner and its service. `fails`: what share of the new release's requests fails at each share of load."""
+    """The runner and its service. `fails`: what share of the new release's requests fails at each share of load.
 
-    def __init__(self, fails: Mapping[int, float] | None = None, *, requests: int = 400, silent: int = -1) -> None:
+    With `rules`, the documents of a policy, the policy agent decides; else the rollout is authorised as it is proposed.
+    """
+
+    def __init__(
+        self,
+        fails: Mapping[int, float] | None = None,
+        *,
+        requests: int = 400,
+        silent: int = -1,
+        rules: Sequence[Document] = (),
+    ) -> None:
+        self._rules = rules
         self.fails = fails or {}
         self.requests = requests
         self.silent = silent
         """The share of load at which the new release's telemetry does not arrive."""
         self.history = [0]
         self.before: dict[str, int] = {}
-        self.runner = InProcess(
-            [Observer(1), Executor(), Verifier()], start_us=START_US, keys=KEYS.values(), responders=[self._effector]
-        )
-        self.runner.configure(documents(), ADMINISTRATOR)
+        agents: list[Agent[Any]] = [Observer(1), *([PolicyAgent()] if rules else []), Executor(), Verifier()]
+        self.runner = InProcess(agents, start_us=START_US, keys=KEYS.values(), responders=[self._effector])
+        self.runner.configure([*documents(), *rules], ADMINISTRATOR)
         self.run(25)
 
     @property
@@ -126,11 +139,12 @@ class Rollout:
         return self.history[-1]
 
     def begin(self, of: PlanProposed | None = None) -> None:
-        """Proposes and authorises the rollout."""
+        """Proposes the rollout, and authorises it where no policy decides."""
         proposed = of or plan()
         at = {"domain": "shop", "service": "web", "correlation_id": "inc-1"}
         self.runner.pipe(proposed, producer="planner", **at)
-        self.runner.pipe(authorization(proposed, seconds=3_000), producer="policy", key=POLICY, **at)
+        if not self._rules:
+            self.runner.pipe(authorization(proposed, seconds=3_000), producer="policy", key=POLICY, **at)
 
     def run(self, seconds: int) -> None:
         """Lets time pass; each release sends its telemetry every second."""

@@ -25,7 +25,7 @@ from autopilot.schemas.events.planner import (
     Step,
     Verification,
 )
-from autopilot.schemas.events.policy import ApprovalUse, Decision, Obligation, PlanAuthorized
+from autopilot.schemas.events.policy import ApprovalUse, Decision, Obligation, PlanAuthorized, StepAuthorized
 from autopilot.schemas.events.verifier import Outcome
 from autopilot.schemas.plan_hash import plan_hash
 from autopilot.schemas.signing import SigningKey
@@ -110,8 +110,38 @@ def authorization(
     obligations: list[Obligation] | None = None,
     approvals: list[ApprovalUse] | None = None,
     seconds: int = 600,
+    held_steps: list[str] | None = None,
 ) -> PlanAuthorized:
-    decision = Decision(
+    return PlanAuthorized(
+        decision=_decision(of, decision_id),
+        obligations=obligations or [],
+        approvals=approvals or [],
+        not_after_us=START_US + seconds * SECOND_US,
+        held_steps=held_steps or [],
+    )
+
+
+def step_authorization(of: PlanProposed, step_id: str = "s2", *, seconds: int = 600, **changes: Any) -> StepAuthorized:
+    """The policy lets a held step begin, until `seconds` from the start."""
+    authorized = StepAuthorized(
+        decision=_decision(of, f"dec-1-{step_id}"),
+        plan_decision_id="dec-1",
+        execution_id=EXECUTION,
+        step_id=step_id,
+        obligations=[],
+        approvals=[],
+        not_after_us=START_US + seconds * SECOND_US,
+    )
+    return authorized.model_copy(update=changes)
+
+
+def step_signed(of: PlanProposed, step_id: str = "s2", **changes: Any) -> Said:
+    """The policy lets a held step begin, with its signature."""
+    return Said(step_authorization(of, step_id, **changes), signed_by="policy")
+
+
+def _decision(of: PlanProposed, decision_id: str) -> Decision:
+    return Decision(
         decision_id=decision_id,
         plan_id=of.plan_id,
         incident_id=of.incident_id,
@@ -121,12 +151,6 @@ def authorization(
         rules=[],
         facts=[],
         facts_digest="sha256:0",
-    )
-    return PlanAuthorized(
-        decision=decision,
-        obligations=obligations or [],
-        approvals=approvals or [],
-        not_after_us=START_US + seconds * SECOND_US,
     )
 
 

@@ -21,6 +21,8 @@ from sagas import (
     signers,
     started,
     step,
+    step_authorization,
+    step_signed,
 )
 from scenario import START_US, Said, Scenario, given
 
@@ -36,6 +38,7 @@ from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 
 TWO = plan()
+HELD = plan(step(1), step(2), step(3))
 NAMES = {"execution_id": EXECUTION, "plan_id": "plan-1", "incident_id": "inc-1"}
 ROLLBACK = RollbackStarted(**NAMES, reason="r", step_ids=["s1"])
 REVOKED = Said(
@@ -82,6 +85,71 @@ def test_a_step_past_a_gate_needs_the_stage_to_be_verified() -> None:
     assert why_not(done, request(staged, "s2")) == unseen
     done.events(OutcomeVerified(outcome=outcome("stage", "s1")))
     assert why_not(done, request(staged, "s2")) is None
+
+
+def at_a_held_step(**changes: Any) -> Scenario:
+    """The first of three steps is done, and each of the others is held."""
+    scenario = given(Gate(), [signers()], Tick(at_us=START_US), HELD, signed(HELD, held_steps=["s2", "s3"], **changes))
+    return scenario.events(request(HELD), started(), ok())
+
+
+def test_a_held_step_needs_an_authorisation_of_its_own() -> None:
+    unheld = "step `s2` is held, and no authorisation of it was signed by the policy"
+    scenario = at_a_held_step()
+    assert why_not(scenario, request(HELD, "s2")) == unheld
+    for signer in (None, "ada", "nobody"):
+        scenario.when(Said(step_authorization(HELD), signed_by=signer)).then_rejected("signature")
+    assert why_not(scenario, request(HELD, "s2")) == unheld
+    assert why_not(scenario.events(step_signed(HELD, "s3")), request(HELD, "s2")) == unheld
+    assert why_not(scenario.events(step_signed(HELD)), request(HELD, "s2")) is None
+
+
+def test_a_held_step_begins_by_the_time_of_its_own_authorisation_and_not_of_the_plans() -> None:
+    scenario = at_a_held_step(seconds=60).events(step_signed(HELD, seconds=500))
+    assert why_not(scenario, request(HELD, "s2"), seconds=500) is None
+    assert why_not(scenario, request(HELD, "s2"), seconds=501) == "the time of the authorisation of step `s2` is over"
+
+
+def test_the_last_held_step_covers_what_follows_it() -> None:
+    scenario = given(Gate(), [signers()], Tick(at_us=START_US), HELD, signed(HELD, held_steps=["s2"], seconds=60))
+    scenario.events(request(HELD), ok(), step_signed(HELD), request(HELD, "s2"), ok("s2"))
+    assert why_not(scenario, request(HELD, "s3"), seconds=600) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        step_signed(plan(step(1), step(2))),
+        step_signed(plan(step(1), step(2), step(3), plan_id="plan-9")),
+        Said(step_authorization(HELD), signed_by="policy", domain="elsewhere"),
+    ],
+    ids=["another hash", "another plan", "another domain"],
+)
+def test_an_authorisation_of_a_step_is_for_its_plan_alone(said: Said) -> None:
+    assert why_not(at_a_held_step().events(said), request(HELD, "s2")) == (
+        "the authorisation of step `s2` is about another plan"
+    )
+
+
+def test_the_first_authorisation_of_a_step_counts_and_goes_with_its_signers_role() -> None:
+    scenario = at_a_held_step().events(step_signed(HELD, seconds=100))
+    scenario.when(step_signed(HELD, seconds=600)).then_rejected("step_id")
+    assert "time" in (why_not(scenario, request(HELD, "s2"), seconds=101) or "")
+    nobody = document(Signers(name="s", signers=[]).model_dump(mode="json"))
+    scenario.events(ConfigurationActivated(revision="r", documents=[nobody], author="ada", comment=""))
+    assert "no longer has the role" in (why_not(scenario, request(HELD, "s2")) or "")
+
+
+def test_what_undoes_a_step_needs_no_authorisation_of_its_own() -> None:
+    undone = request(HELD, "s1", "compensation")
+    assert why_not(at_a_held_step().events(ROLLBACK), undone, seconds=600) is None
+
+
+def test_an_authorisation_of_a_step_is_forgotten_with_its_incident() -> None:
+    scenario = at_a_held_step().events(step_signed(HELD))
+    scenario.events(IncidentClosed(incident_id="inc-1", resolution="recovered", reason="r"))
+    scenario.events(Tick(at_us=START_US + KEPT_AFTER_CLOSE_US + 1))
+    assert scenario.state.held == {}
 
 
 def test_nothing_is_let_through_without_a_decision_that_the_policy_signed() -> None:

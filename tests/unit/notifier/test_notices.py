@@ -4,7 +4,17 @@ import dataclasses
 from typing import Any
 
 import pytest
-from sagas import EXECUTION, authorization, ok, plan, signed, signers, unknown
+from sagas import (
+    EXECUTION,
+    authorization,
+    ok,
+    plan,
+    signed,
+    signers,
+    step_authorization,
+    step_signed,
+    unknown,
+)
 from scenario import START_US, Said, Scenario, given, recorded
 
 from autopilot.infra.notifier.notices import Notices
@@ -22,7 +32,7 @@ from autopilot.schemas.events.governance import (
 from autopilot.schemas.events.notifications import NotificationDelivered, NotificationFailed, NotificationRequested
 from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import Alternative, IncidentClosed, IncidentOpened, NoPlanFound
-from autopilot.schemas.events.policy import ApprovalRequested, Obligation, RuleOutcome
+from autopilot.schemas.events.policy import ApprovalRequested, ApprovalUse, Obligation, RuleOutcome
 from autopilot.schemas.events.runtime import AgentFaulted, Tick
 
 FLEET = Fleet(
@@ -89,6 +99,25 @@ def test_an_approval_is_asked_for_with_the_commands_that_answer_it() -> None:
 def test_an_approval_of_one_step_says_which() -> None:
     step = approval().model_copy(update={"step_id": "s2"})
     assert "approve step `s2` of the plan" in told(opened().when(step)).text
+
+
+def test_an_approval_of_a_step_that_is_reached_shows_how_the_stage_before_went_and_what_silence_undoes() -> None:
+    summary = "step s2 of: restart\nstep s1 before it: succeeded, its stage verified with 9900 bp: all passed"
+    changes = {"step_id": "s2", "execution_id": EXECUTION, "summary": summary}
+    text = told(opened().when(approval().model_copy(update=changes))).text
+    assert "\nstep s1 before it: succeeded, its stage verified with 9900 bp: all passed\n" in text
+    assert "Without an answer by 2025-10-09 08:54:20 UTC what was done before it is undone." in text
+
+
+def test_who_let_a_step_begin_is_part_of_the_course() -> None:
+    use = ApprovalUse(approver="bea", event_id="e", step_id="s2")
+    course = opened().events(step_signed(plan(), approvals=[use]), step_signed(plan(), "s3", overruled_by="e"))
+    course.events(Said(step_authorization(plan(), "s4", approvals=[use]), signed_by="ada"), step_signed(plan(), "s5"))
+    text = told(course.when(approval())).text
+    assert "- step `s2` authorised: bea" in text
+    assert "- step `s3` authorised: a broken glass" in text
+    assert "- step `s5` authorised: no approval was needed" in text
+    assert "s4" not in text
 
 
 def test_an_incident_without_a_remedy_is_left_to_its_owner_with_where_to_look() -> None:

@@ -7,6 +7,7 @@ from planner.shop import (
     all_observed,
     authorized,
     cleared,
+    decision,
     denied,
     documents,
     execution,
@@ -24,7 +25,7 @@ from autopilot.agents.planner import Limits, Planner
 from autopilot.agents.planner.planning import UNDOING_WAITS_MS
 from autopilot.schemas.configuration import TargetRef
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack
+from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack, ExecutionStarted, StepHeld
 from autopilot.schemas.events.people import Halt, Resume
 from autopilot.schemas.events.planner import (
     IncidentClosed,
@@ -34,6 +35,7 @@ from autopilot.schemas.events.planner import (
     PlanWithdrawn,
     SignalLinked,
 )
+from autopilot.schemas.events.policy import ApprovalRequested, StepAuthorized
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 
@@ -308,3 +310,72 @@ def test_a_halted_execution_does_not_stall() -> None:
     plan = plan_of(scenario)
     scenario.events(authorized(plan), halt()).after(seconds=36_000, step_seconds=60).then_nothing()
     scenario.events(RESUME).after(seconds=601).then(NoPlanFound)
+
+
+# -- held steps --------------------------------------------------------------------------------------------------------
+
+
+def begun(plan: PlanProposed) -> list[Said]:
+    """The plan is authorised and begun, and its execution waits before a step."""
+    names = {"execution_id": "exe", "plan_id": plan.plan_id, "incident_id": plan.incident_id, "decision_id": "dec"}
+    return [authorized(plan), Said(ExecutionStarted(**names, steps=2)), Said(StepHeld(**names, step_id="2"))]
+
+
+def asked(plan: PlanProposed, scenario: Scenario, seconds: int, execution_id: str = "exe") -> ApprovalRequested:
+    """People are asked about the step, and have that long."""
+    return ApprovalRequested(
+        approval_id="apr",
+        decision=decision(plan),
+        group="approver",
+        needed=1,
+        summary="s",
+        expires_at_us=scenario.now_us + seconds * 1_000_000,
+        step_id="2",
+        execution_id=execution_id,
+    )
+
+
+def step_authorized(plan: PlanProposed, signed_by: str | None = "policy") -> Said:
+    """The policy lets the step begin."""
+    authorization = StepAuthorized(
+        decision=decision(plan),
+        plan_decision_id="dec",
+        execution_id="exe",
+        step_id="2",
+        obligations=[],
+        approvals=[],
+        not_after_us=plan.expires_at_us,
+    )
+    return Said(authorization, signed_by=signed_by)
+
+
+def patience_s(scenario: Scenario) -> float:
+    """How long the incident's plan may take from now on before it counts as stalled."""
+    (incident,) = scenario.state.incidents.values()
+    return float((incident.deadline_us - scenario.now_us) / 1e6)
+
+
+def test_an_execution_that_waits_for_people_is_waited_for_as_long_as_they_may_answer() -> None:
+    scenario = shop()
+    plan = plan_of(scenario)
+    whole_s = patience_s(scenario.events(authorized(plan)))
+    scenario.after(seconds=60).events(*begun(plan)[1:])
+    assert patience_s(scenario) == whole_s
+    scenario.events(asked(plan, scenario, 86_400))
+    assert patience_s(scenario) == whole_s + 86_400
+    scenario.after(seconds=86_000, step_seconds=600).then_nothing()
+    scenario.events(step_authorized(plan, None))
+    assert patience_s(scenario) < whole_s + 86_400 - 85_000
+    before = patience_s(scenario)
+    scenario.events(step_authorized(plan))
+    assert patience_s(scenario) == whole_s != before
+    scenario.after(seconds=whole_s - 1).then_nothing()
+    scenario.after(seconds=1).then(NoPlanFound)
+
+
+def test_a_request_about_a_plan_that_has_not_begun_gives_it_no_longer() -> None:
+    scenario = shop()
+    plan = plan_of(scenario)
+    whole_s = patience_s(scenario.events(*begun(plan)))
+    scenario.events(asked(plan, scenario, 86_400, execution_id=""))
+    assert patience_s(scenario) == whole_s

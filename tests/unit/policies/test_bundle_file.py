@@ -101,6 +101,9 @@ def test_an_error_says_where_it_is_and_what_to_write(old: str, new: str, problem
         ("effect: obligate", "effect: deny", "`obligation` belongs to rules with `effect: obligate`"),
         ("id: ask", "id: sure", "mine.yaml:15:9: `rules.1.id`: the rule id `sure` is used twice"),
         ("message: dear", "message: 'dear {'", "write {{ and }} for braces"),
+        ("needed: 1", "needed: 1, ask: when_reached", "write `per: step` as well"),
+        ("needed: 1", "needed: 1, per: plan, ask: before_start", "write `per: step` as well"),
+        ("needed: 1", "needed: 1, per: step, ask: later", "`ask` is 'later': write `when_reached` (without it)"),
     ],
 )
 def test_an_obligation_that_nobody_could_meet_is_refused(old: str, new: str, advice: str) -> None:

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from policy_bundles import ROOT, SHIPPED, shipped
 
-from autopilot.policies.bundle_file import parse_bundle
+from autopilot.policies.bundle_file import BundleError, parse_bundle
 from autopilot.policies.checks import Level, check, run_tests
+from autopilot.policies.mutation import mutants, mutation_run
 
 TEXT = """kind: PolicyBundle
 name: mine
@@ -58,6 +59,48 @@ def test_a_case_that_fails_says_what_was_seen_and_expected() -> None:
         "rules are [builtin:no-permit, error:pattern], expected [cheap]",
         "obligations are [], expected [notify]",
     )
+
+
+STEPWISE = """
+kind: PolicyBundle
+name: stepwise
+version: "1"
+description: d
+facts: 1
+rules:
+  - {id: any, effect: permit, when: plan_steps > 0, message: m}
+  - id: each
+    effect: obligate
+    when: plan_steps > 1
+    message: m
+    obligation: {name: approval, parameters: {group: approver, needed: 1, expires_ms: 60000, per: step}}
+tests:
+  - {name: one, facts: {plan_steps: 1}, expect: {verdict: allow, obligations: []}}
+  - name: two
+    facts: {plan_steps: 2}
+    expect: {verdict: needs_approval, obligations: [{approval: {per: step, ask: when_reached, needed: 1}}]}
+  - {name: approved, facts: {plan_steps: 2, approvals_granted: 1}, expect: {verdict: allow, obligations: [approval]}}
+"""
+
+
+def test_a_case_may_expect_the_parameters_of_an_obligation_left_out_ones_as_what_they_mean() -> None:
+    assert run_tests(parse_bundle(STEPWISE, "f").compiled).passed
+    report = run_tests(parse_bundle(STEPWISE.replace("per: step}}", "per: step, ask: before_start}}"), "f").compiled)
+    assert report.results[1].failures == (
+        "no obligation `approval` with per step, ask when_reached, needed 1 is imposed",
+    )
+    with pytest.raises(BundleError, match="`approval` has no parameter `when`"):
+        parse_bundle(STEPWISE.replace("ask: when_reached,", "when: later,"), "f")
+
+
+def test_a_test_that_states_when_steps_are_asked_for_notices_every_change_of_that() -> None:
+    stated = mutation_run(parse_bundle(STEPWISE, "f").bundle)
+    changes = {mutant.change for mutant in mutants(parse_bundle(STEPWISE, "f").bundle)}
+    assert {"ask when_reached -> before_start", "per step -> plan"} <= changes
+    assert not [one for one in stated.survivors if "ask" in one.change or "per step" in one.change]
+    vague = STEPWISE.replace("[{approval: {per: step, ask: when_reached, needed: 1}}]", "[approval]")
+    unnoticed = [one.change for one in mutation_run(parse_bundle(vague, "f").bundle).survivors]
+    assert {"ask when_reached -> before_start", "per step -> plan"} <= set(unnoticed)
 
 
 def test_coverage_says_which_rules_no_case_makes_hold_or_not_hold() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from policy_bundles import PERMIT, approval, bundle, rule
 
-from autopilot.policies.bundle import Param, PolicyBundle, Ruling
+from autopilot.policies.bundle import Param, PolicyBundle, Rule, Ruling
 from autopilot.policies.engine import DigestMismatchError, PolicySet, Verdict, policy_set, recompute
 from autopilot.policies.facts import BASELINE, FactError, FactSet, Value
 from autopilot.schemas.events.policy import Decision
@@ -76,6 +76,33 @@ def test_several_approvals_come_to_the_strictest() -> None:
     assert verdict.approval is not None
     assert (verdict.approval.needed, verdict.approval.expires_ms) == (3, 5)
     assert verdict.decisive == ("a", "b")
+
+
+def per_step(identity: str, **parameters: object) -> Rule:
+    """A rule that asks for the approval of each step."""
+    stated = {"group": "approver", "needed": 1, "expires_ms": 60_000, "per": "step", **parameters}
+    return rule(identity, "obligate", "true", obligation={"name": "approval", "parameters": stated})
+
+
+@pytest.mark.parametrize(
+    ("rules", "steps", "reached"),
+    [
+        ([approval("a", "true")], False, False),
+        ([per_step("a")], True, True),
+        ([per_step("a", ask="when_reached")], True, True),
+        ([per_step("a", ask="before_start")], True, False),
+        ([per_step("a", ask="before_start"), approval("b", "true")], True, False),
+        ([per_step("a", ask="before_start"), per_step("b")], True, True),
+        ([approval("a", "true"), per_step("b")], True, True),
+        ([per_step("a", per="plan")], False, False),
+    ],
+)
+def test_each_step_is_asked_for_as_it_is_reached_unless_every_rule_that_asks_for_steps_says_otherwise(
+    rules: list[Rule], steps: bool, reached: bool
+) -> None:
+    need = judge(bundle(PERMIT, *rules)).approval
+    assert need is not None
+    assert (need.per_step, need.when_reached) == (steps, reached)
 
 
 def test_approvals_of_two_groups_at_once_deny() -> None:

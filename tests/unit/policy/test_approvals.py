@@ -257,7 +257,12 @@ def test_steps_are_approved_one_by_one_and_each_request_shows_its_own_changes() 
     whole = plan(steps=steps, plan_hash=plan_hash(steps, plan().verification))
     changes = [Change(step_id=s, field="release", before="a", after=f"b{s}") for s in ("1", "2")]
     shown = preview(changes).model_copy(update={"plan_hash": whole.plan_hash})
-    scenario = in_force(bound(per="step")).events(whole).when(shown).then(ApprovalRequested, ApprovalRequested)
+    scenario = (
+        in_force(bound(per="step", ask="before_start"))
+        .events(whole)
+        .when(shown)
+        .then(ApprovalRequested, ApprovalRequested)
+    )
     one, two = (d.payload for d in scenario.drafts() if isinstance(d.payload, ApprovalRequested))
     assert isinstance(one, ApprovalRequested)
     assert isinstance(two, ApprovalRequested)

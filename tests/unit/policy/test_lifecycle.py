@@ -3,14 +3,8 @@
 from autopilot.agents.policy.states import HOLDING, HoldingState, Trigger
 
 
-def test_a_plan_ends_denied_started_revoked_withdrawn_or_lapsed() -> None:
-    ends = {
-        HoldingState.DENIED,
-        HoldingState.STARTED,
-        HoldingState.REVOKED,
-        HoldingState.WITHDRAWN,
-        HoldingState.LAPSED,
-    }
+def test_a_plan_ends_denied_revoked_withdrawn_or_lapsed() -> None:
+    ends = {HoldingState.DENIED, HoldingState.REVOKED, HoldingState.WITHDRAWN, HoldingState.LAPSED}
     assert set(HOLDING.ends()) == ends
     assert not any(HOLDING.accepts(end, trigger) for end in ends for trigger in Trigger)
 
@@ -18,6 +12,18 @@ def test_a_plan_ends_denied_started_revoked_withdrawn_or_lapsed() -> None:
 def test_nothing_is_authorised_out_of_an_end_or_started_without_authorisation() -> None:
     starting = [state for state in HoldingState if HOLDING.accepts(state, Trigger.START)]
     assert starting == [HoldingState.AUTHORIZED]
+
+
+def test_a_started_plan_is_held_and_released_but_never_revoked_between_its_steps() -> None:
+    assert not HOLDING.accepts(HoldingState.STARTED, Trigger.REVOKE)
+    assert not HOLDING.accepts(HoldingState.STARTED, Trigger.TURN_BACK)
+    leaving = {trigger: state for (before, trigger), state in HOLDING.table.items() if before is HoldingState.HELD}
+    assert leaving == {
+        Trigger.COUNT: HoldingState.HELD,
+        Trigger.RELEASE: HoldingState.STARTED,
+        Trigger.TURN_BACK: HoldingState.REVOKED,
+        Trigger.LAPSE: HoldingState.LAPSED,
+    }
 
 
 def test_every_state_is_reached() -> None:

@@ -3,14 +3,16 @@
 from typing import Any
 
 import pytest
+from sagas import step_authorization
 from scenario import START_US, Scenario, given
 from verifier.measured import COMPLETED, FAILED, NAMES, ROLLED_BACK, STARTED, documents, plan, samples, taken
 
 from autopilot.agents.verifier import Verifier
 from autopilot.schemas.configuration import Domain, Fleet, Service, TelemetryContract, document
-from autopilot.schemas.events.executor import RollbackStarted, StageReached
+from autopilot.schemas.events.executor import RollbackStarted, StageReached, StepHeld
 from autopilot.schemas.events.observer import MeasurementTaken, Quality
 from autopilot.schemas.events.planner import PlanProposed, StageGate
+from autopilot.schemas.events.policy import ApprovalRequested
 from autopilot.schemas.events.telemetry import Group, MeasurementRequested
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
@@ -145,6 +147,50 @@ def test_a_stage_without_a_gate_in_the_plan_or_of_an_unknown_execution_is_not_me
     scenario = given(Verifier(), documents(), staged(), service="cart").events(STARTED)
     scenario.when(REACHED.model_copy(update={"step_id": "9"})).then_nothing()
     scenario.when(REACHED.model_copy(update={"execution_id": "other"})).then_nothing()
+
+
+DAY_S = 86_400
+
+
+def verified(scenario: Scenario) -> Scenario:
+    """The stage is verified, after as many slices as it takes."""
+    while any(isinstance(draft.payload, MeasurementRequested) for draft in scenario.drafts()):
+        scenario.when(answered(scenario, 0.0))
+    return scenario.then(OutcomeVerified)
+
+
+def held(scenario: Scenario, seconds: int) -> list[StepHeld | ApprovalRequested]:
+    """The execution waits before its second step, about which people are asked; they have that long."""
+    decision = step_authorization(staged()).decision
+    request = ApprovalRequested(
+        approval_id="apr",
+        decision=decision,
+        group="approver",
+        needed=1,
+        summary="s",
+        expires_at_us=scenario.now_us + seconds * 1_000_000,
+        step_id="2",
+        execution_id=NAMES["execution_id"],
+    )
+    return [StepHeld(**NAMES, decision_id="dec", step_id="2"), request]
+
+
+def test_an_execution_is_not_forgotten_while_people_may_answer_and_its_next_stage_is_measured_from_then() -> None:
+    scenario = verified(at_a_stage(staged()))
+    scenario.when(*held(scenario, 3 * DAY_S)).then_nothing()
+    scenario.after(seconds=3 * DAY_S, step_seconds=3_600).then_nothing()
+    go_on = step_authorization(staged(), "2").model_copy(update={"execution_id": NAMES["execution_id"]})
+    scenario.when(go_on).then_nothing().after(seconds=60).then_nothing()
+    reached = scenario.when(REACHED.model_copy(update={"step_id": "2"})).only(MeasurementRequested)
+    assert reached.from_us == scenario.now_us + 5_000_000
+    verified(scenario)
+
+
+def test_an_execution_whose_request_is_over_is_forgotten_a_day_later() -> None:
+    scenario = verified(at_a_stage(staged()))
+    scenario.events(*held(scenario, DAY_S))
+    assert scenario.after(seconds=2 * DAY_S - 60).state.watches
+    assert not scenario.after(seconds=61).state.watches
 
 
 def test_an_execution_that_fails_at_a_stage_is_forgotten() -> None:
