@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePath
 
 import pytest
 from catalogue import RIGS, OneRunning, RunnableRig
@@ -14,27 +15,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="every verb at every crash point")
 
 
+LONGEST_FIRST = ("test_canary", "kubernetes", "test_real_actions", "aws_ecs", "opentofu", "haproxy", "test_kubernetes")
+"""Groups in the order in which they are begun, so that none that takes long is left to the end; then the others."""
+
+
+def group_of(nodeid: str) -> str:
+    """The rig of a test, or else its module, which starts its own target."""
+    rig = re.search(r"\[(\w+) \| ", nodeid)
+    return rig[1] if rig else PurePath(nodeid.partition("::")[0]).stem
+
+
 class OneProcessEach(LoadScopeScheduling):
-    """Of the processes that run tests, one has all tests of a rig, or of a module that starts its own target."""
+    """Of the processes that run tests, one has all tests of a group, begun in the order in which they are collected."""
 
     def _split_scope(self, nodeid: str) -> str:
-        rig = re.search(r"\[(\w+) \| ", nodeid)
-        return rig[1] if rig else nodeid.partition("::")[0]
+        return group_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """How tests are shared out when several processes run them."""
+    config.option.loadscopereorder = False
     return OneProcessEach(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of a rig in a row, so that its target is started once; what has no rig comes first."""
-    order = {name: number for number, name in enumerate(RIGS)}
-    items.sort(key=lambda item: order.get(_rig_of(item), -1))
-
-
-def _rig_of(item: pytest.Item) -> str:
-    return str(item.callspec.params.get("rig", "")) if hasattr(item, "callspec") else ""
+    """All tests of a group in a row, so that its target is started once."""
+    groups = [*LONGEST_FIRST, *sorted({group_of(item.nodeid) for item in items} - set(LONGEST_FIRST))]
+    items.sort(key=lambda item: groups.index(group_of(item.nodeid)))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """An effector that dies where it is told to, and the log by which it is asked: plans, decisions, requests, results."""
 
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +35,51 @@ PROGRAM = Path(__file__).with_name("mortal_process.py")
 REGISTRY = BundledRegistry()
 PARTITIONS = 1
 DIES_S = 90.0
+LOOK_AGAIN_S = 0.002
 ANSWERS_S = 90.0
 RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
+
+
+class Processes:
+    """One process of `mortal_process` after another, forked from one that has loaded the code."""
+
+    def __init__(self, log: Path, *arguments: str) -> None:
+        paths = (Path(__file__).parent, Path(__file__).parents[1] / "unit")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(path) for path in paths)}
+        command, pipe = [sys.executable, str(PROGRAM), *arguments], subprocess.PIPE
+        with log.open("ab") as errors:
+            self._parent = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=errors, env=environment)
+        self._pid: int | None = None
+        self._exit_code: int | None = None
+
+    def start(self) -> None:
+        """Starts the next one, unless the last one runs."""
+        if self._pid is None or self.exit_code() is not None:
+            assert self._parent.stdin is not None
+            self._parent.stdin.write(b"\n")
+            self._pid = self._told()
+
+    def exit_code(self, within_s: float = 0.0) -> int | None:
+        """How the last one ended, at the latest after this time; None while it runs."""
+        if self._pid is not None and select.select([self._parent.stdout], [], [], within_s)[0]:
+            self._pid, self._exit_code = None, self._told()
+        return self._exit_code if self._pid is None else None
+
+    def kill(self) -> None:
+        """Kills the one that runs, and returns when it is dead."""
+        if self._pid is not None and self.exit_code() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._pid, self._exit_code = None, self._told()
+
+    def close(self) -> None:
+        """Ends all of them."""
+        self.kill()
+        self._parent.communicate()
+
+    def _told(self) -> int:
+        assert self._parent.stdout is not None
+        return int(self._parent.stdout.readline())
 
 
 class MortalEffector:
@@ -41,14 +87,15 @@ class MortalEffector:
 
     def __init__(self, bootstrap: str, rig: Rig, folder: Path) -> None:
         self._kafka = {"bootstrap.servers": bootstrap}
-        self._folder = folder
         self._control = folder / "control"
         self._rig = rig
-        self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
         self._next = 0
         self._told: list[Payload] = []
-        (folder / "targets.yaml").write_text(yaml.safe_dump({"drivers": [dict(rig.entry)]}))
+        targets = folder / "targets.yaml"
+        targets.write_text(yaml.safe_dump({"drivers": [dict(rig.entry)]}))
+        self._log = folder / "effector.log"
+        self._processes = Processes(self._log, bootstrap, str(targets), str(self._control), str(PARTITIONS))
         recreate_topics(self._kafka, PARTITIONS)
         activation = ConfigurationActivated(revision="r", documents=[signers()], author="ada", comment="")
         with_ada = self._publisher("ada", ADA)
@@ -64,14 +111,7 @@ class MortalEffector:
 
     def start(self) -> None:
         """Starts it, unless it runs."""
-        if self._process is not None and self._process.poll() is None:
-            return
-        paths = (Path(__file__).parent, Path(__file__).parents[1] / "unit")
-        command = [sys.executable, str(PROGRAM), self._kafka["bootstrap.servers"]]
-        command += [str(self._folder / "targets.yaml"), str(self._control), str(PARTITIONS)]
-        with (self._folder / "effector.log").open("ab") as log:
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(path) for path in paths)}
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        self._processes.start()
 
     def dies_at(self, point: str) -> None:
         """From now on it dies at this point, once."""
@@ -79,32 +119,27 @@ class MortalEffector:
 
     def await_death(self, point: str, effect_is_seen: Callable[[], bool]) -> None:
         """Returns when it is dead. In the middle of the effect it is killed here, at the first sign of the effect."""
-        process = self._process
-        assert process is not None
         until = time.monotonic() + DIES_S
-        while process.poll() is None:
+        look_again_s = LOOK_AGAIN_S if point == MID_EFFECT else 1.0
+        while (code := self._processes.exit_code(look_again_s)) is None:
             if point == MID_EFFECT and effect_is_seen():
-                process.kill()
-                process.wait()
+                self._processes.kill()
                 self._control.unlink()
             elif time.monotonic() > until:
                 raise AssertionError(f"it did not die {point}:\n{self.log}")
-            time.sleep(0.002)
-        assert process.returncode == -9, f"it ended by itself:\n{self.log}"
+        assert code == -signal.SIGKILL, f"it ended by itself:\n{self.log}"
 
     def stop(self) -> None:
         """Ends the process and closes what was opened."""
         self._control.unlink(missing_ok=True)
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self._processes.close()
         self._policy.close()
         self._executor.close()
 
     @property
     def log(self) -> str:
         """The end of what it wrote down."""
-        return (self._folder / "effector.log").read_text()[-3_000:]
+        return self._log.read_text()[-3_000:]
 
     # -- what is asked -----------------------------------------------------------------------------------------------
 
@@ -139,7 +174,7 @@ class MortalEffector:
         while not (found := self.told(request, *RESULTS)):
             if time.monotonic() > until:
                 raise AssertionError(f"no answer to {request}:\n{self.log}")
-            time.sleep(0.05)
+            time.sleep(0.1)
         (only,) = found
         return only
 

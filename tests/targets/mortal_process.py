@@ -1,4 +1,8 @@
-"""The real effector as a process that dies where it is told to: `BOOTSTRAP TARGETS_FILE CONTROL_FILE PARTITIONS`.
+"""The real effector as processes that die where they are told to: `BOOTSTRAP TARGETS_FILE CONTROL_FILE PARTITIONS`.
+
+For each line of standard input there is one, forked from this process, which has loaded the code and does nothing else.
+Its process id is printed and, when it has ended, its exit code, negative when a signal has ended it; what it says goes
+to standard error.
 
 The control file names a point, or is not there. Whoever reaches the point takes the file away and dies by SIGKILL, so
 that nothing of the process is left but the log and the target.
@@ -89,8 +93,20 @@ def make_mortal(driver: Driver, control: Control) -> Driver:
 
 
 def main() -> None:
-    """Works until SIGTERM, or until its point."""
-    bootstrap, targets, control_file, partitions = sys.argv[1:5]
+    """See the module."""
+    read_drivers(Path(sys.argv[2]))
+    while sys.stdin.readline():
+        pid = os.fork()
+        if not pid:
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+            work(*sys.argv[1:5])
+            os._exit(0)
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
+def work(bootstrap: str, targets: str, control_file: str, partitions: str) -> None:
+    """One effector: until SIGTERM, or until its point."""
     control = Control(Path(control_file))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())

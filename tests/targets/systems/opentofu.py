@@ -20,6 +20,7 @@ MODULE = ROOT / "examples" / "opentofu" / "web"
 VARIABLES = "autopilot.auto.tfvars.json"
 USER, PASSWORD = "autopilot", "state-secret"
 BUILD_S = 900.0
+BY_HAND_S = 120.0
 
 SOMEBODY_ELSES = json.dumps({"ID": "1234", "Operation": "OperationTypeApply", "Who": "somebody"}).encode()
 BACKEND = """
@@ -129,6 +130,7 @@ class Infrastructure:
         self.root = folder
         self.store = store
         self._binary = binary
+        self._brought: dict[str, tuple[str, int]] = {}
         self.secret("password", PASSWORD)
 
     def secret(self, name: str, text: str) -> Path:
@@ -147,7 +149,7 @@ class Infrastructure:
             "workspaces": dict.fromkeys(("web", "lost", "nothing"), BOUNDS),
             "environment_files": {"TF_HTTP_PASSWORD": str(self.root / password)},
             "lock_wait_s": 5.0,
-            "grace_s": 2.0,
+            "grace_s": 4.0,
             **odd,
         }
 
@@ -169,7 +171,13 @@ class Infrastructure:
         environment = {"PATH": os.environ["PATH"], "TF_HTTP_PASSWORD": PASSWORD, "CHECKPOINT_DISABLE": "1"}
         command = [str(self._binary), *arguments, "-input=false", "-no-color"]
         done = subprocess.run(
-            command, cwd=self.root / name, env=environment, capture_output=True, text=True, timeout=60, check=False
+            command,
+            cwd=self.root / name,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=BY_HAND_S,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -180,9 +188,17 @@ class Infrastructure:
         path.write_text(json.dumps(known | values))
 
     def bring(self, name: str, **values: str | int) -> None:
-        """Sets variables and applies them, as a person would; nothing stands in the way of a next replica."""
+        """Sets variables and applies them, as a person would; nothing stands in the way of a next replica.
+
+        What nobody has touched since it was brought there is left as it is.
+        """
         self.set(name, **values)
-        self.run(name, "apply", "-auto-approve")
+        if self._brought.get(name) != self._touched(name):
+            self.run(name, "apply", "-auto-approve")
+            self._brought[name] = self._touched(name)
+
+    def _touched(self, name: str) -> tuple[str, int]:
+        return (self.root / name / VARIABLES).read_text(), self.changes(name)
 
     def changes(self, name: str) -> int:
         """How many versions of the state were written."""
