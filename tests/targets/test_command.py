@@ -268,7 +268,9 @@ def left_running(runbooks: Runbooks, text: str, before: str = "") -> CommandDriv
     log = runbooks.folder / "log"
     log.touch()
     effector = subprocess.Popen([sys.executable, "-c", before + ACTS, str(targets)])
-    assert eventually(lambda: log.read_text() != "", 30)
+    notes = runbooks.folder / "running"
+    noted = (lambda: True) if before else (lambda: any(note.stat().st_size for note in notes.glob("*.json")))
+    assert eventually(lambda: log.read_text() != "" and noted(), 30)
     effector.kill()
     effector.wait()
     return driver_of(entry)

@@ -38,7 +38,7 @@ class Backends:
     """HTTP servers by name, each on a port of its own; `/slow` takes longer."""
 
     def __init__(self, names: list[str]) -> None:
-        self.ports = {name: free_port() for name in names}
+        self.ports: dict[str, int] = {}
         self._servers: dict[str, ThreadingHTTPServer] = {}
         for name in names:
             self.open(name)
@@ -46,7 +46,8 @@ class Backends:
     def open(self, name: str) -> None:
         """Lets a server listen again; nothing happens when it does."""
         if name not in self._servers:
-            self._servers[name] = ThreadingHTTPServer(("127.0.0.1", self.ports[name]), _Answer)
+            self._servers[name] = ThreadingHTTPServer(("127.0.0.1", self.ports.get(name, 0)), _Answer)
+            self.ports[name] = self._servers[name].server_port
             threading.Thread(target=self._servers[name].serve_forever, args=(0.05,), daemon=True).start()
 
     def shut(self, name: str) -> None:
