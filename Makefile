@@ -45,7 +45,7 @@ demo-canary: $(READY) ## Two releases behind HAProxy under load: a bad one is st
 	$(call say,demo-canary: supervisord and HAProxy - a bad release and a good one - every request counted)
 	@$(BIN)/python -m examples.canary.demo
 
-demo-k8s: $(READY) ## Three incidents on a real Kubernetes: a limit that kills, a bad image, saturation (Debian, root, Go)
+demo-k8s: $(READY) ## Five incidents on a real Kubernetes, among them a remedy that is rejected and taken back (Debian, root, Go)
 	$(call say,demo-k8s: the loop on a cluster of one node (the first run builds Kubernetes from Go modules: minutes))
 	@$(BIN)/python -m examples.kubernetes.demo
 

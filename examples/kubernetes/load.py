@@ -1,6 +1,7 @@
-"""Load for the checkout in the cluster, and what its customers see of it as telemetry.
+"""Load for a service in the cluster, and what its customers see of it as telemetry.
 
-    python -m examples.kubernetes.load --run RUN_FOLDER --kubeconfig FILE --otlp URL [--for-s 900]
+    python -m examples.kubernetes.load --run RUN_FOLDER --kubeconfig FILE --otlp URL
+        [--service checkout --namespace shop] [--for-s 900]
 
 Requests go to the pods that are ready, each to the one of two with fewer under way. Once a second it sends, for each
 pod, requests, failures and how long the answers took. A request that finds no pod ready is a failure of nobody's pod.
@@ -25,7 +26,7 @@ from autopilot.infra.effector.port import TargetError
 from examples.shop.layout import Layout
 from examples.shop.load import Load
 
-SERVICE, NAMESPACE, PORT = "checkout", "shop", 8080
+PORT = 8080
 LOOK_EVERY_S = 0.5
 SEND_EVERY_S = 1.0
 BOUNDS_MS = [100.0, 250.0, 500.0, 1000.0, 2500.0, float("inf")]
@@ -73,10 +74,12 @@ class Pod:
 
 
 class Pods:
-    """The pods of the service, looked at by a thread of their own."""
+    """The pods of a service, by their label `app`, looked at by a thread of their own."""
 
-    def __init__(self, client: KubernetesClient) -> None:
+    def __init__(self, client: KubernetesClient, namespace: str, service: str) -> None:
         self._client = client
+        self._namespace = namespace
+        self.service = service
         self.known: dict[str, Pod] = {}
         self.looked = threading.Event()
 
@@ -84,14 +87,14 @@ class Pods:
         """Looks until `stop` is set."""
         while not stop.is_set():
             try:
-                self.take(self._client.listed("pods", NAMESPACE))
+                self.take(self._client.listed("pods", self._namespace))
             except TargetError as error:
                 print(f"pods cannot be listed: {error}", flush=True)
             stop.wait(LOOK_EVERY_S)
 
     def take(self, listed: list[dict[str, Any]]) -> None:
         """Brings the pods up to what was listed. One that is gone is kept until its last request was told."""
-        seen = {pod["metadata"]["name"]: pod for pod in listed if pod["metadata"]["labels"].get("app") == SERVICE}
+        seen = {pod["metadata"]["name"]: pod for pod in listed if pod["metadata"]["labels"].get("app") == self.service}
         for name, pod in seen.items():
             address = pod.get("status", {}).get("podIP", "")
             if address and name not in self.known:
@@ -109,7 +112,7 @@ def _is_ready(pod: dict[str, Any]) -> bool:
 
 
 class PodLoad(Load):
-    """Customers of the checkout."""
+    """Customers of the service."""
 
     def __init__(self, layout: Layout, session: ClientSession, seed: int, pods: Pods) -> None:
         super().__init__(layout, session, seed, PORT)
@@ -141,15 +144,15 @@ class PodLoad(Load):
             await asyncio.sleep(SEND_EVERY_S)
             pods = [pod for pod in [*self._pods.known.values(), self._nobody] if pod.ready or pod.requests]
             sent = [Pod(p.name, p.deployment, "", True, 0, p.requests, p.errors, Counter(p.took)) for p in pods]
-            samples = {SERVICE: [sample for pod in sent for sample in pod.samples()]}
+            samples = {self._pods.service: [sample for pod in sent for sample in pod.samples()]}
             if await asyncio.to_thread(send, endpoint, samples):
                 for pod, told in zip(pods, sent, strict=True):
                     pod.taken(told)
 
 
-async def generate(layout: Layout, for_s: float, client: KubernetesClient, endpoint: str) -> None:
+async def generate(layout: Layout, for_s: float, pods: Pods, endpoint: str) -> None:
     """Runs the load."""
-    pods, stop = Pods(client), threading.Event()
+    stop = threading.Event()
     looking = threading.Thread(target=pods.look, args=(stop,), daemon=True)
     looking.start()
     try:
@@ -166,14 +169,16 @@ async def generate(layout: Layout, for_s: float, client: KubernetesClient, endpo
 
 def main() -> None:
     """Command line of the load generator."""
-    parser = argparse.ArgumentParser(description="Load for the checkout in the cluster.")
+    parser = argparse.ArgumentParser(description="Load for a service in the cluster.")
     parser.add_argument("--run", type=Path, required=True, help="the run folder, with the file `rate`")
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--otlp", required=True, help="where telemetry is sent to")
+    parser.add_argument("--service", default="checkout")
+    parser.add_argument("--namespace", default="shop")
     parser.add_argument("--for-s", type=float, default=900, help="ends after so many seconds")
     arguments = parser.parse_args()
-    client = KubernetesClient(arguments.kubeconfig, "", "load")
-    asyncio.run(generate(Layout(arguments.run), arguments.for_s, client, arguments.otlp))
+    pods = Pods(KubernetesClient(arguments.kubeconfig, "", "load"), arguments.namespace, arguments.service)
+    asyncio.run(generate(Layout(arguments.run), arguments.for_s, pods, arguments.otlp))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Incident:
         self._marks: dict[str, int] = {"provoked": time.time_ns() // 1_000_000}
         self.title = title
         self.incident_id = ""
-        stage.console.rule(f"[bold]{title}")
+        stage.announce(title)
         provoke()
 
     def await_plan(self, remedy: str) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from autopilot.infra.settings import PREFIX, Settings, kafka_config
 from autopilot.projections.timeline import why
 from autopilot.schemas.events.effector import TargetObserved
 from examples.shop.fleet import SOURCE, ShopFleet
-from examples.shop.layout import Group
+from examples.shop.layout import Group, Layout
 from examples.shop.processes import end, start
 from examples.shop.watch import LogWatch, NotSeenError, Told
 
@@ -34,8 +34,8 @@ NOTABLE = frozenset(
     {
         "SignalRaised", "SignalCleared", "IncidentOpened", "IncidentClosed", "PlanProposed", "PlanWithdrawn",
         "NoPlanFound", "ApprovalRequested", "ApprovalGranted", "PlanAuthorized", "PlanDenied", "StepStarted",
-        "StepSucceeded", "StepFailed", "StepIndeterminate", "ExecutionFailed", "ExecutionRolledBack", "OutcomeVerified",
-        "OutcomeRejected", "OutcomeInconclusive", "AgentFaulted",
+        "StepSucceeded", "StepFailed", "StepIndeterminate", "ExecutionFailed", "RollbackStarted", "ExecutionRolledBack",
+        "OutcomeVerified", "OutcomeRejected", "OutcomeInconclusive", "AgentFaulted",
     }
 )  # fmt: skip
 """Events that are told while they happen."""
@@ -122,6 +122,18 @@ class Stage:
         """Further options of the load generator."""
         return []
 
+    def start_loads(self) -> None:
+        """Starts what sends requests."""
+        self.start_load(self.fleet.layout, self.rate, self.load_options())
+
+    def about(self, _told: Told) -> str:
+        """What a told event's line begins with, as markup."""
+        return ""
+
+    def announce(self, title: str) -> None:
+        """Says that an incident is provoked now."""
+        self.console.rule(f"[bold]{title}")
+
     # ----------------------------------------------------------------------------------------------------------------
 
     @property
@@ -148,6 +160,13 @@ class Stage:
             if kind is not None and issubclass(kind, NotSeenError):
                 self.autopilot.run("incidents")
 
+    def start_load(self, run: Layout, rate: float, options: Sequence[str]) -> None:
+        """Starts a load generator with a run folder of its own; it is ended with the stage."""
+        run.logs.mkdir(parents=True, exist_ok=True)
+        run.rate_file.write_text(f"{rate}\n")
+        command = [sys.executable, "-m", self.load_module, "--run", str(run.root), "--for-s", str(LOAD_FOR_S), *options]
+        self._ending.callback(end, start(command, run.logs / "load.log"))
+
     def say(self, text: str) -> None:
         """Prints one line of progress with the time."""
         self.console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
@@ -169,14 +188,8 @@ class Stage:
         settings = self.autopilot.settings()
         self._log = LogWatch(kafka_config(settings), registry_of(settings), self._tell)
         self._ending.callback(self._log.close)
-        self._start_load()
+        self.start_loads()
         self._await_health()
-
-    def _start_load(self) -> None:
-        self.fleet.set_rate(self.rate)
-        command = [sys.executable, "-m", self.load_module, "--run", str(self.fleet.layout.root)]
-        options = ["--for-s", str(LOAD_FOR_S), *self.load_options()]
-        self._ending.callback(end, start([*command, *options], self.fleet.layout.logs / "load.log"))
 
     def _await_health(self) -> None:
         self.say(f"load: {self.rate} requests/s; waiting for telemetry of every instance and the state of every target")
@@ -188,7 +201,7 @@ class Stage:
     def _tell(self, told: Told) -> None:
         if told.event.type in NOTABLE:
             meaning = escape(why(told.payload).splitlines()[0])
-            self.say(f"[cyan]{told.envelope.producer:9}[/] {told.event.type} [dim]{meaning}[/]")
+            self.say(f"{self.about(told)}[cyan]{told.envelope.producer:9}[/] {told.event.type} [dim]{meaning}[/]")
 
     def _end_with(self, what: str, stop: Callable[[], None]) -> None:
         def ended() -> None:

@@ -132,6 +132,25 @@ def test_a_rollout_beyond_its_progress_deadline_says_why(web: Kubernetes) -> Non
     assert web.driver.observe(TARGET).state["rollout"] == "complete"
 
 
+def test_a_rollout_that_is_stuck_is_told_by_the_bridge_and_rolled_back(web: Kubernetes) -> None:
+    patch = '{"spec": {"progressDeadlineSeconds": 2}, "metadata": {"labels": {"app.kubernetes.io/name": "web"}}}'
+    web.cluster.kubectl("patch", f"deployment/{NAME}", "-n", NAMESPACE, "-p", patch)
+    web.cluster.kubectl("set", "image", f"deployment/{NAME}", f"*={ABSENT}", "-n", NAMESPACE)
+    await_until(lambda: web.driver.observe(TARGET).state["rollout"] == "stuck", 20)
+    await_until(lambda: _told(web, "waiting_pods") == 1.0, 10)
+    assert (_told(web, "stuck"), _told(web, "available_pods")) == (1.0, 2.0)
+    after = run(web, "rollback").after
+    assert (after["release"], after["rollout"], after["running"]) == (V1, "complete", "2")
+    await_until(lambda: _told(web, "waiting_pods") == 0.0, 10)
+    assert (_told(web, "stuck"), _told(web, "available_pods")) == (0.0, 2.0)
+
+
+def _told(web: Kubernetes, metric: str) -> float:
+    reader = KubernetesClient(Path(web.cluster.credential("autopilot-bridge")), "", "bridge")
+    told = KubernetesBridge(reader, [NAMESPACE], "http://127.0.0.1:1/v1/metrics").samples()
+    return next(one.value for one in told["web"] if one.metric == f"k8s.deployment.{metric}")
+
+
 def test_a_restart_that_was_cut_short_goes_on_under_its_key(web: Kubernetes) -> None:
     action, before = act("restart"), web.driver.observe(TARGET)
     web.cordon(True)
