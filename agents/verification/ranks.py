@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
 
 MOST_PAIRS = 25_000_000
 """Pairs of samples above which an interval is refused: it holds them all."""
@@ -51,15 +54,31 @@ def shift(control: Sequence[float], experiment: Sequence[float], z: float) -> Sh
     without a search. Between the differences, values tie only within a sample: these ties alone narrow the interval.
     Raises ValueError when a sample is empty or there are more than `MOST_PAIRS` pairs.
     """
-    n, m = len(experiment), len(control)
-    pairs = n * m
-    if not 0 < pairs <= MOST_PAIRS:
-        raise ValueError(f"{m} x {n} samples, expected at least one of each and at most {MOST_PAIRS} pairs")
-    differences = np.sort(np.subtract.outer(np.asarray(experiment, float), np.asarray(control, float)), axis=None)
-    deviation = _deviation(n, m, control, experiment)
+    differences = _differences(control, experiment)
+    pairs = len(differences)
+    deviation = _deviation(len(experiment), len(control), control, experiment)
     first = max(math.ceil(pairs / 2 - 0.5 - z * deviation), 1)
-    middle = differences[(pairs - 1) // 2] + (differences[pairs // 2] - differences[(pairs - 1) // 2]) / 2
-    return Shift(float(middle), float(differences[first - 1]), float(differences[pairs - first]))
+    return Shift(_middle(differences), float(differences[first - 1]), float(differences[pairs - first]))
+
+
+def estimated_shift(control: Sequence[float], experiment: Sequence[float]) -> float:
+    """The estimate of `shift` alone. Raises ValueError as it does."""
+    return _middle(_differences(control, experiment))
+
+
+def _differences(control: Sequence[float], experiment: Sequence[float]) -> FloatArray:
+    """Every value of the experiment less every one of the control, in order of size."""
+    pairs = len(experiment) * len(control)
+    if not 0 < pairs <= MOST_PAIRS:
+        sizes = f"{len(control)} x {len(experiment)}"
+        raise ValueError(f"{sizes} samples, expected at least one of each and at most {MOST_PAIRS} pairs")
+    return np.sort(np.subtract.outer(np.asarray(experiment, float), np.asarray(control, float)), axis=None)
+
+
+def _middle(ordered: FloatArray) -> float:
+    """The median, of an even number halfway between the two in the middle."""
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return float(low + (high - low) / 2)
 
 
 def _deviation(n: int, m: int, *tied: Sequence[float]) -> float:

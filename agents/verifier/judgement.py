@@ -205,7 +205,7 @@ def guard(
 def shift(after: Sequence[float], before: Sequence[float]) -> float | None:
     """By how much the samples after lie above those before (Hodges-Lehmann); None when a side has none."""
     after, before = finite(after), finite(before)
-    return ranks.shift(before, after, 0.0).estimate if after and before else None
+    return ranks.estimated_shift(before, after) if after and before else None
 
 
 def finite(values: Sequence[float]) -> list[float]:

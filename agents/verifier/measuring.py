@@ -90,10 +90,9 @@ def columns(known: Mapping[str, Column], taken: MeasurementTaken) -> dict[str, C
     return added
 
 
-def silent(known: Mapping[str, Column], taken: MeasurementTaken) -> tuple[str, ...]:
-    """The columns with samples to which the measurement adds none."""
-    added = columns({}, taken)
-    return tuple(name for name, column in known.items() if column.values and not added.get(name, Column()).values)
+def silent(before: Mapping[str, Column], after: Mapping[str, Column]) -> tuple[str, ...]:
+    """The columns with samples to which a measurement added none; `after` is `before` with its samples."""
+    return tuple(name for name, one in before.items() if one.values and len(after[name].values) == len(one.values))
 
 
 def joined(known: Sequence[EvidenceRange], more: Sequence[EvidenceRange]) -> tuple[EvidenceRange, ...]:

@@ -170,10 +170,11 @@ def _measured(state: VerifierState, recorded: Recorded[MeasurementTaken]) -> Wor
     if taken.purpose == "before":
         watch = replace(watch, before=columns({}, taken))
     elif taken.measurement_id == watch.awaited:
+        after = columns(watch.after, taken)
         watch = replace(
             watch,
-            after=columns(watch.after, taken),
-            silent=silent(watch.after, taken),
+            after=after,
+            silent=silent(watch.after, after),
             quality_bp=taken.quality.worst_bp,
             awaited="",
             evidence=joined(watch.evidence, taken.evidence),
@@ -251,7 +252,7 @@ def _measure(
     if watch is None or not WATCH.accepts(watch.state, trigger):
         return []
     at_us = recorded.envelope.occurred_at_us
-    window = replace(watch, step_id=step_id).window
+    window = watch.plan.window(step_id)
     from_us = at_us + window.settle_ms * 1000
     watch = _move(
         state,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from autopilot.agents.lifecycle import Lifecycle
 from autopilot.agents.verification.comparison import Direction
@@ -114,10 +115,14 @@ class KnownPlan:
     gates: dict[str, Window] = field(default_factory=dict)
     """By the step after which they stand."""
 
-    @property
+    @cached_property
     def whole(self) -> Window:
         """What is measured after the whole."""
         return Window(self.slo_names, self.guard_metrics, self.settle_ms, self.after_ms, self.deadline_ms)
+
+    def window(self, step_id: str) -> Window:
+        """What is measured after the step; after the whole where it is empty."""
+        return self.gates[step_id] if step_id else self.whole
 
 
 @dataclass(frozen=True)
@@ -181,4 +186,4 @@ class Watch:
     @property
     def window(self) -> Window:
         """What is being measured."""
-        return self.plan.gates[self.step_id] if self.step_id else self.plan.whole
+        return self.plan.window(self.step_id)

@@ -38,6 +38,7 @@ def test_a_shift_shifts_the_interval(control: list[float], experiment: list[floa
     found, moved = ranks.shift(control, experiment, 1.96), ranks.shift(control, [v + by for v in experiment], 1.96)
     assert (moved.low, moved.estimate, moved.high) == (found.low + by, found.estimate + by, found.high + by)
     assert found.low <= found.estimate <= found.high
+    assert ranks.estimated_shift(control, experiment) == found.estimate
 
 
 @given(samples, samples, st.floats(0.5, 0.9), st.floats(0.9, 0.999))
