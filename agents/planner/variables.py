@@ -6,7 +6,7 @@ A catalogue declares further ones; those have a value only where a target's stat
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -108,19 +108,24 @@ def value_of(variable: RemedyVariable, state: Mapping[str, str]) -> Value | None
 
     A number is the whole part of what the state says, so that `12.5` is 12.
     """
-    read = _read(variable.type, state[variable.key]) if variable.key in state else None
+    text = state.get(variable.key)
+    read = None if text is None else _READ[variable.type](text)
     if read is None and variable.default is not None:
         return variable.default
     return TYPES[variable.type]() if read is None and not variable.key else read
 
 
-def _read(kind: VariableType, text: str) -> Value | None:
-    if kind == VariableType.STRING:
-        return text
-    if kind == VariableType.BOOL:
-        return _BOOLS.get(text.lower())
+def _whole_number(text: str) -> int | None:
     number = _NUMBER.fullmatch(text)
     return int(number[1]) if number else None
+
+
+_READ: dict[VariableType, Callable[[str], Value | None]] = {
+    VariableType.INT: _whole_number,
+    VariableType.STRING: str,
+    VariableType.BOOL: lambda text: _BOOLS.get(text.lower()),
+}
+"""What a target's state says of a variable, by its type; None when that is no value of it."""
 
 
 def target_key(driver: str, target: str) -> str:
