@@ -15,7 +15,7 @@ Several bundles: all must allow, any can deny, and their obligations add up. Rul
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from autopilot.policies.bundle import Effect, PolicyBundle, Rule, Ruling, filled
@@ -102,12 +102,12 @@ class PolicySet:
     bundles: tuple[CompiledBundle, ...] = ()
     broken: str = ""
 
-    @property
+    @cached_property
     def title(self) -> str:
         """`name@version` of each bundle, joined by `+`; empty without one."""
         return "+".join(each.bundle.title for each in self.bundles)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The bundle's digest, or one over the digests of several; empty without one."""
         digests = [each.digest for each in self.bundles] + ([digest_of(self.broken)] if self.broken else [])
@@ -156,7 +156,7 @@ class _Tally:
         """Adds what one bundle answers."""
         permitted = False
         known = {**values, **each.params}
-        for rule, answer in zip(each.bundle.rules, each.answers(values), strict=True):
+        for rule, answer in zip(each.bundle.rules, each.conditions.evaluate(known), strict=True):
             if isinstance(answer, str):
                 self.deny(RuleOutcome(rule=f"{ERROR}:{prefix}{rule.id}", effect=ERROR, message=answer))
             elif answer:
