@@ -1,7 +1,7 @@
 """Rigs as fixtures, one target running at a time; and what cannot go wrong at a target, for people."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 import pytest
@@ -15,14 +15,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="every verb at every crash point")
 
 
-LONGEST_FIRST = ("test_canary", "kubernetes", "test_real_actions", "aws_ecs", "opentofu", "haproxy", "test_kubernetes")
+LONGEST_FIRST = ("test_canary", "kubernetes", "aws_ecs", "test_real_actions", "opentofu", "test_kubernetes", "haproxy")
 """Groups in the order in which they are begun, so that none that takes long is left to the end; then the others."""
+
+
+SHARES: Mapping[str, str] = {"test_aws_ecs": "aws_ecs"}
+"""Modules whose target is that of a rig."""
 
 
 def group_of(nodeid: str) -> str:
     """The rig of a test, or else its module, which starts its own target."""
     rig = re.search(r"\[(\w+) \| ", nodeid)
-    return rig[1] if rig else PurePath(nodeid.partition("::")[0]).stem
+    module = PurePath(nodeid.partition("::")[0]).stem
+    return rig[1] if rig else SHARES.get(module, module)
 
 
 class OneProcessEach(LoadScopeScheduling):

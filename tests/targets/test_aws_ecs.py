@@ -13,7 +13,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from systems.aws import CLUSTER, POLICY, REGION, Ecs, ecs, told
+from catalogue import OneRunning
+from rigs.aws_ecs import AwsEcsRig
+from systems.aws import CLUSTER, POLICY, REGION, Ecs, told
 
 from autopilot.infra.effector.drivers.aws_ecs import AwsEcsDriver, AwsEcsSettings
 from autopilot.infra.effector.drivers.aws_ecs_client import Access, Deployment, Service
@@ -41,10 +43,12 @@ def run(driver: AwsEcsDriver, action: Action, timeout_s: float = 40.0) -> Applie
     return driver.apply(action, driver.observe(action.target), "key", timeout_s)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ecs]:
-    with ecs(tmp_path_factory.mktemp("ecs")) as system:
-        yield system
+@pytest.fixture
+def running(one_running: OneRunning, tmp_path_factory: pytest.TempPathFactory) -> Ecs:
+    """That of the rig: this machine runs one at a time."""
+    rig = one_running.rig("aws_ecs", tmp_path_factory.mktemp("ecs"))
+    assert isinstance(rig, AwsEcsRig)
+    return rig.system
 
 
 @pytest.fixture(autouse=True)

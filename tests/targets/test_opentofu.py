@@ -159,7 +159,7 @@ def test_part_of_an_effect_is_told_so_and_can_be_undone(web: Infrastructure) -> 
 def test_when_its_time_is_over_every_process_is_ended_and_the_lock_given_back(web: Infrastructure) -> None:
     web.set("web", ready="sleep 61")
     with pytest.raises(TargetTimeoutError, match="did not end in time"):
-        run(web.driver(), act(replicas="3"), timeout_s=1.5)
+        run(web.driver(grace_s=20.0), act(replicas="3"), timeout_s=1.5)
     assert not [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "61"]]
     assert not web.store.locks
 
