@@ -15,6 +15,7 @@ from autopilot.schemas.events.verifier import Outcome
 from autopilot.schemas.plan_hash import plan_hash
 
 LASTS_US = 3_600_000_000
+ANSWERED_MS = 30_000
 KEY = "key-1"
 """Of a single attempt."""
 
@@ -31,9 +32,9 @@ def first_step(action: Action, timeout_s: float, *, revert: bool) -> Step:
 
 
 def failing_step(driver: str, target: str) -> Step:
-    """Step `s2`, which fails for good."""
+    """Step `s2`, which fails for good, also when the answer has to wait for effectors that are killed."""
     action = Action(driver=driver, verb="no-such-verb", target=target, parameters={})
-    return step(2, undo=False).model_copy(update={"action": action})
+    return step(2, undo=False).model_copy(update={"action": action, "timeout_ms": ANSWERED_MS, "max_attempts": 3})
 
 
 def outcome(end: ExecutionCompleted | ExecutionRolledBack, phase: str) -> Outcome:
