@@ -12,7 +12,7 @@ from policy_world import (
 from sagas import gate
 from scenario import Scenario
 
-from autopilot.policies.bundle import PolicyBundle
+from autopilot.policies.bundle import PolicyBundle, Rule
 from autopilot.schemas.events.effector import Change
 from autopilot.schemas.events.executor import (
     ExecutionStarted,
@@ -34,11 +34,15 @@ STEP_MS = 10_000 * 2 + 1_000
 GATE_MS = 60_000
 
 
-def asks(*more: Any, **parameters: Any) -> PolicyBundle:
-    """A bundle that asks for each step as it is reached."""
+def ask(when: str = "true", **parameters: Any) -> Rule:
+    """A rule that asks for each step as it is reached."""
     stated = {"group": "approver", "needed": 1, "expires_ms": 600_000, "per": "step", **parameters}
-    ask = rule("ask", "obligate", "true", obligation={"name": "approval", "parameters": stated})
-    return bundle(PERMIT, NO_LOSS, ask, *more)
+    return rule("each", "obligate", when, obligation={"name": "approval", "parameters": stated})
+
+
+def asks(*more: Rule, **parameters: Any) -> PolicyBundle:
+    """A bundle of it, that denies in the dark."""
+    return bundle(PERMIT, NO_LOSS, ask(**parameters), *more)
 
 
 def rollout() -> PlanProposed:

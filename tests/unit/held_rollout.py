@@ -3,6 +3,7 @@
 from typing import Any
 
 import rollout as world
+from held_plan import ask
 from policy_bundles import PERMIT, bundle, rule
 from rollout import Rollout
 
@@ -49,9 +50,8 @@ AT = {"domain": "shop", "service": "web", "correlation_id": "inc-1"}
 
 def asking(*more: Rule, **parameters: Any) -> PolicyBundle:
     """A bundle that asks for each step as it is reached, unless something else is said."""
-    stated = {"group": "approver", "needed": 1, "expires_ms": EXPIRES_S * 1_000, "per": "step", **parameters}
-    ask = rule("ask", "obligate", "true", obligation={"name": "approval", "parameters": stated})
-    return bundle(PERMIT, ask, rule("calm", "deny", "service_tier == 0"), *more)
+    stated = {"expires_ms": EXPIRES_S * 1_000, **parameters}
+    return bundle(PERMIT, ask(**stated), rule("calm", "deny", "service_tier == 0"), *more)
 
 
 def rules(**parameters: Any) -> list[Any]:

@@ -216,7 +216,7 @@ def test_the_views_say_what_waits_and_for_whom() -> None:
     course = timeline(events, "inc-1")
     assert course is not None
     (authorized,) = [line for line in course.lines if line.event == "StepAuthorized"]
-    assert authorized.why == "share-25 permitted by mine@1: permit, ask; approved by bea"
+    assert authorized.why == "share-25 permitted by mine@1: permit, each; approved by bea"
     assert incidents(events)[0].stage == "verifying a stage"
 
 

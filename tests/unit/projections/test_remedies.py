@@ -25,6 +25,7 @@ from autopilot.schemas.events.governance import (
 )
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import ConfidenceBasis, PlanProposed
+from autopilot.schemas.events.policy import AuthorizationRevoked
 from autopilot.schemas.events.verifier import Outcome, OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 
@@ -112,6 +113,14 @@ def test_a_remedy_that_was_never_used_shows_what_the_catalogue_declares() -> Non
     row = only()
     assert (row.remedy, row.context, row.tried, row.autonomy, row.autonomy_by) == ("restart", "", 0, "act", "catalogue")
     assert (row.mean_bp, row.bound_bp) == (5_000, posterior(1_000, 1_000, Tally()).bound_bp)
+
+
+def test_what_is_turned_back_at_a_held_step_was_tried_and_rolled_back() -> None:
+    names = {"decision_id": "dec", "plan_id": "plan-1", "incident_id": "inc", "reason": "refused"}
+    undone = ExecutionRolledBack(plan_id="plan-1", reason="r", **IDS)
+    row = only(proposed(1), started(1), AuthorizationRevoked(**names, step_id="s2"), undone)
+    assert (row.tried, row.rolled_back) == (1, 1)
+    assert only(proposed(1), AuthorizationRevoked(**names), undone).rolled_back == 0
 
 
 def test_each_course_is_counted_for_what_came_of_it() -> None:

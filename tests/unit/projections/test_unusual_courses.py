@@ -15,6 +15,7 @@ from autopilot.projections.services import services
 from autopilot.schemas.configuration import Fleet, document
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Envelope, Event, Position, Recorded
+from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack, RollbackStarted
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated
 from autopilot.schemas.events.planner import IncidentClosed, PlanWithdrawn
 from autopilot.schemas.events.policy import (
@@ -24,6 +25,7 @@ from autopilot.schemas.events.policy import (
     PlanAuthorized,
     PlanDenied,
     RuleOutcome,
+    StepAuthorized,
 )
 from autopilot.schemas.events.runtime import AgentFaulted, AgentUpgraded
 from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeVerified
@@ -149,6 +151,57 @@ def test_a_plan_that_is_held_and_then_allowed_counts_as_both_and_its_wait_is_mea
     assert (row.held, row.allowed, row.denied, row.decisions) == (1, 1, 0, 1)
     assert (row.approval.count, row.approval.sum_ms) == (1, 3_000)
     assert row.verdict.count == 0
+
+
+def step_held(step_id: str = "s2") -> ApprovalRequested:
+    """A request about a step that the execution of the first plan has reached."""
+    changes = {"approval_id": f"apr-{step_id}", "step_id": step_id, "execution_id": "exe-1"}
+    return held().model_copy(update=changes)
+
+
+def step_authorized(step_id: str = "s2") -> StepAuthorized:
+    return StepAuthorized(
+        decision=decision(1, rule="ask"),
+        plan_decision_id="dec-1",
+        execution_id="exe-1",
+        step_id=step_id,
+        obligations=[],
+        approvals=[],
+        not_after_us=START_US,
+    )
+
+
+TURNED_BACK = AuthorizationRevoked(
+    decision_id="dec-1", plan_id="plan-1", incident_id="inc-1", reason="refused", step_id="s3"
+)
+
+
+def test_steps_that_are_approved_as_they_are_reached_count_as_such_and_not_as_plans() -> None:
+    row = score(held(), granted("bob"), authorized(), step_held(), step_authorized(), step_held("s3"), TURNED_BACK)
+    assert (row.held, row.allowed, row.steps_allowed, row.steps_refused, row.revoked) == (3, 1, 1, 1, 0)
+    assert (row.approval.count, row.approval.sum_ms) == (2, 2_000 + 1_000)
+    assert row.verdict.count == 0
+
+
+def test_what_was_turned_back_at_a_step_is_not_refunded() -> None:
+    row = budget(authorized(1), TURNED_BACK)
+    assert [one["decision_id"] for one in row["spendings"]] == ["dec-1"]
+    assert (row["authorised"], row["refunded"]) == (1, 0)
+
+
+def test_a_held_step_waits_until_it_is_decided_or_its_execution_turns_back() -> None:
+    names = {"execution_id": "exe-1", "plan_id": "plan-1", "incident_id": "inc-1", "reason": "r"}
+    endings: list[Payload] = [
+        step_authorized(),
+        TURNED_BACK,
+        RollbackStarted(**names, step_ids=["s1"]),
+        ExecutionRolledBack(**names),
+        ExecutionFailed(**names, needs_person=True),
+    ]
+    (waiting,) = pending_approvals(events(held(), authorized(), step_held()))
+    assert (waiting.approval_id, waiting.request.step_id) == ("apr-s2", "s2")
+    for ending in endings:
+        assert rows(AWAITING_APPROVAL, held(), authorized(), step_held(), ending).rows == {}, ending
 
 
 def test_what_came_of_a_plan_counts_for_the_version_that_allowed_it() -> None:

@@ -1,15 +1,19 @@
 """The whole simulation in memory: what is noticed, done and judged, with and without declared effects."""
 
+import json
+
 import numpy as np
 import pytest
 from simulation.small import LATENCY, MINUTE_US, RESTART_HELPS, SLOW, START_US, documents, slow_for_an_hour
 
+from autopilot.schemas.configuration import document
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.events.effector import StepStarted, StepSucceeded, TargetObserved
+from autopilot.schemas.events.executor import StepHeld
 from autopilot.schemas.events.observer import SignalKind, SignalRaised
-from autopilot.schemas.events.people import ApprovalGranted
+from autopilot.schemas.events.people import ApprovalGranted, Document
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
-from autopilot.schemas.events.policy import PlanAuthorized
+from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, StepAuthorized
 from autopilot.schemas.events.telemetry import SeriesKind, TelemetryBatch
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.streams.simulation.course import course_of
@@ -81,6 +85,35 @@ def test_an_approval_comes_only_when_the_model_says_so_and_after_its_delay() -> 
     opened = simulation.runner.read(Topic.LOG, IncidentOpened)[0]
     assert granted[0].envelope.occurred_at_us - opened.envelope.occurred_at_us == 120_000_000
     assert len(simulation.runner.read(Topic.LOG, PlanAuthorized)) == 1
+
+
+def step_by_step() -> list[Document]:
+    """Two restarts, each of which is approved as it is reached."""
+    found = []
+    for doc in documents(approval=True):
+        content = json.loads(doc.content)
+        if doc.kind == "RemedyCatalogue":
+            (first,) = content["remedies"][0]["steps"]
+            content["remedies"][0]["steps"] = [first, {**first, "id": "again"}]
+        if doc.kind == "PolicyBundle":
+            content["rules"][1]["obligation"]["parameters"]["per"] = "step"
+        found.append(document(content))
+    return found
+
+
+def test_steps_that_are_approved_as_they_are_reached_are_asked_for_and_granted_one_by_one() -> None:
+    granting = RESTART_HELPS.model_copy(update={"approve_after_ms": 120_000})
+    simulation = Simulation(slow_for_an_hour(), step_by_step(), Options("test", 0, granting))
+    simulation.run()
+    asked = simulation.runner.read(Topic.LOG, ApprovalRequested)
+    granted = simulation.runner.read(Topic.LOG, ApprovalGranted)
+    (held,) = simulation.runner.read(Topic.LOG, StepHeld)
+    (authorized,) = simulation.runner.read(Topic.LOG, StepAuthorized)
+    assert [one.payload.step_id for one in asked][1:] == [held.payload.step_id] == [authorized.payload.step_id]
+    assert granted[1].envelope.occurred_at_us - asked[1].envelope.occurred_at_us == 120_000_000
+    (incident,) = course_of(simulation.events()).incidents.values()
+    said = [line.text for line in incident.decisions if line.what == "StepAuthorized"]
+    assert said == [f"step {held.payload.step_id}: small@1.0.0: act, ask"]
 
 
 def test_the_same_seed_gives_the_same_records_and_another_one_other_keys() -> None:
