@@ -70,6 +70,9 @@ def go_on(judge: Judge, state: PolicyState, holding: Holding, cause_id: str) -> 
     if state.authority.halted(holding.domain):
         return []
     decision, verdict = judge.of(state, holding, cause_id)
+    glass = glass_for(state, holding.service, verdict)
+    if glass is not None and verdict.ruling is not Ruling.ALLOW:
+        return overrule(state, holding, decision, verdict, glass.event_id, glass.invoked_by)
     request = next(iter(holding.asked), None)
     moved = strayed(request, decision) if request is not None else ""
     if moved:
@@ -78,9 +81,6 @@ def go_on(judge: Judge, state: PolicyState, holding: Holding, cause_id: str) -> 
         return []
     if verdict.ruling is Ruling.ALLOW:
         return _authorize(state, holding, decision, verdict)
-    glass = glass_for(state, holding.service, verdict)
-    if glass is not None:
-        return overrule(state, holding, decision, verdict, glass.event_id, glass.invoked_by)
     if request is None and verdict.ruling is Ruling.NEEDS_APPROVAL and verdict.approval is not None:
         asked = request_for_step(holding, decision, verdict.approval, verdict.reason, state.now_us)
         state.holdings[holding.plan.plan_id] = holding.asking(asked)

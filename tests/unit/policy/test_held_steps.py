@@ -283,6 +283,12 @@ def test_a_glass_that_stays_broken_frees_each_step_as_it_is_reached() -> None:
     scenario.when(held("3")).then(StepAuthorized, NoticeGiven)
 
 
+def test_a_glass_that_is_broken_for_the_service_in_a_halt_frees_the_step_at_the_resume() -> None:
+    scenario, _ = waiting()
+    scenario.events(halt()).when(glass(plan_id="", until_us=START_US + 600_000_000)).then(NoticeGiven)
+    scenario.when(resume()).then(StepAuthorized, NoticeGiven)
+
+
 def test_a_broken_glass_before_the_start_frees_the_whole_plan() -> None:
     scenario = in_force(asks()).events(WHOLE).when(glass())
     authorized = scenario.only(PlanAuthorized)
