@@ -49,7 +49,7 @@ ON_KAFKA: dict[str, tuple[str, Callable[[Mapping[str, str]], Iterator[Figure]]]]
     "consumers": ("the same telemetry records, four consumers", consumers.figures),
     "loop": ("from signal to step, all agents on this machine's cores", loop_latency.figures),
     "projections": ("views from the log, per core", projections.figures),
-    "reaction": ("from the breaking sample to the restarted process", reaction.figures),
+    "reaction": ("from the breaking sample to the step applied", reaction.figures),
     "recovery": ("recovery", recovery.figures),
 }
 
