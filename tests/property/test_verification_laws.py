@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autopilot.agents.verification import Decision, Direction, Label, SequentialTest, classify, ranks
@@ -67,6 +67,7 @@ def test_a_decision_stands_whatever_comes_after_it(pairs: list[tuple[int, int]])
     assert (swapped.decision, swapped.pairs) == (mirrored.get(whole.decision, whole.decision), whole.pairs)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.001, 1_000), min_size=1, max_size=9))
 def test_whatever_the_sizes_the_alarms_over_all_signs_are_within_the_error(sizes: list[float]) -> None:
     test = SequentialTest(error=0.2, futility=0.0)
