@@ -26,6 +26,8 @@ present = $(strip $(foreach folder,$(1),$(if $(wildcard $(folder)/test_*.py $(fo
 QUICK := $(call present,tests/unit tests/property tests/replay)
 REAL := $(call present,tests/integration)
 CHAOS := $(call present,tests/chaos)
+# Two at once, on however many cores: much of a test on a real Kafka is waiting. Each has a Kafka of its own.
+PARALLEL := -n 2
 
 .PHONY: demo-canary demo-k8s test-targets chaos-targets test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
@@ -79,11 +81,11 @@ test: test-quick test-real chaos ## Quick tests, then those on a real Kafka, the
 
 test-quick: $(READY) ## Unit and property tests; seconds, no network
 	$(call say,quick tests: $(QUICK))
-	@$(BIN)/pytest $(QUICK)
+	@$(BIN)/pytest $(PARALLEL) --dist worksteal $(QUICK)
 
 test-real: $(READY) ## Tests on a real Kafka
 	$(call say,real tests: $(REAL))
-	@$(if $(REAL),$(BIN)/pytest $(REAL),echo 'none in this version')
+	@$(if $(REAL),$(BIN)/pytest $(PARALLEL) --dist loadfile $(REAL),echo 'none in this version')
 
 test-targets: $(READY) ## Every driver at its real target: conformance, crash points (ARGS=--all for every verb; builds what it lacks)
 	$(call say,targets: each driver at the real thing; what is missing is installed or built once)

@@ -1,6 +1,9 @@
 """Fixtures on a real Apache Kafka. They are lazy: a run without Kafka tests starts none.
 
 `TEST_KAFKA=container` runs it in a container (`make test-containers`) and not as a process.
+
+Hypothesis measures no time here: how long an example takes says how busy the machine is, and several tests run at once.
+What hangs is ended by pytest's own timeout.
 """
 
 import os
@@ -8,12 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.infra.platform.topics import recreate_topics
 
 PARTITIONS = 4
 EMBEDDED, CONTAINER = "embedded", "container"
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

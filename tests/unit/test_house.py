@@ -50,13 +50,18 @@ def python_files(*folders: str) -> list[Path]:
     return [p for p in tracked() if p.suffix == ".py" and p.relative_to(ROOT).parts[0] in wanted]
 
 
+@cache
+def syntax(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def shown(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:
     """Name and length in lines of every function, its docstring left out."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0]
             documented = ast.get_docstring(node) is not None
@@ -214,14 +219,14 @@ def test_no_function_is_too_long_and_most_are_short() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [shown(p) for p in python_files() if not ast.get_docstring(ast.parse(p.read_text()))]
+    silent = [shown(p) for p in python_files() if not ast.get_docstring(syntax(p))]
     assert [name for name in silent if not name.endswith("__init__.py")] == []
 
 
 def test_every_public_thing_of_the_rooms_says_what_it_promises() -> None:
     silent = []
     for path in python_files(*ROOMS):
-        for node in ast.parse(path.read_text()).body:
+        for node in syntax(path).body:
             named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
             if named and not node.name.startswith("_") and not ast.get_docstring(node):
                 silent.append(f"{shown(path)}:{node.name}")
@@ -232,7 +237,7 @@ def test_no_import_is_relative() -> None:
     found = [
         f"{shown(path)}:{node.lineno}"
         for path in python_files()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(syntax(path))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert found == []

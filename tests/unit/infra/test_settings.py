@@ -87,7 +87,8 @@ ASKED: set[str] = set()
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_each_process_is_given_what_it_uses(process: str) -> None:
+def test_each_process_is_given_what_it_uses(process: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autopilot.infra.notifier.process.plain_consumer", lambda *_: None)
     PortBook(Path("home")).port("registry", 0)
     settings = Watched(home=Path("home"), kafka="127.0.0.1:9", api_port=free_port(), otlp_port=free_port())
     ASKED.clear()
