@@ -42,7 +42,10 @@ def load_key(folder: Path, principal: str) -> SigningKey:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
-        raise KeyFileError(f"{path}: there is no such key; make it or name the folder that has it") from None
+        raise KeyFileError(
+            f"{path}: there is no such key; `autopilot keys list` shows those of this home, "
+            f"`autopilot keys new {principal} --role ...` makes one, and `AUTOPILOT_HOME` names another home"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(f"{path}: cannot be read: {error}") from None
     if mode & 0o077:

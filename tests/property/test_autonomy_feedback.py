@@ -7,6 +7,7 @@ from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from policy_bundles import PERMIT, bundle
+from policy_outcomes import judged, rolled_back
 from policy_world import RESTART, digest_of_remedy, in_force, plan
 from scenario import Scenario, recorded
 
@@ -14,9 +15,8 @@ from autopilot.agents.policy import PolicyAgent
 from autopilot.agents.policy.autonomy import LEVELS
 from autopilot.schemas.configuration import Autonomy
 from autopilot.schemas.envelope import Draft
-from autopilot.schemas.events.executor import ExecutionRolledBack
 from autopilot.schemas.events.governance import RemedyAutonomyLowered
-from autopilot.schemas.events.verifier import Outcome, OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 VERDICTS = (OutcomeVerified, OutcomeRejected, OutcomeInconclusive)
 Course = list[tuple[int, str, int]]
@@ -37,25 +37,9 @@ def told(course: Course) -> list[Any]:
     """The events of a course."""
     events: list[Any] = []
     for place, (verdict, phase, number) in enumerate(course):
-        outcome = Outcome(
-            outcome_id=f"out-{place}",
-            execution_id=f"exe-{number}",
-            plan_id=f"plan-{number}",
-            incident_id="inc",
-            remedy="restart",
-            context="c",
-            phase=phase,
-            checks=[],
-            confidence_bp=9_000,
-            reason="r",
-            measured_from_us=1,
-            measured_until_us=2,
-            evidence=[],
-        )
-        events.append(VERDICTS[verdict](outcome=outcome))
+        events.append(judged(number, VERDICTS[verdict], phase, outcome_id=f"out-{place}"))
         if VERDICTS[verdict] is OutcomeRejected and phase != "rollback":
-            undone = {"execution_id": f"exe-{number}", "plan_id": f"plan-{number}", "incident_id": "inc"}
-            events.append(ExecutionRolledBack(**undone, reason="r"))
+            events.append(rolled_back(number))
     return events
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from policy_bundles import PERMIT, bundle
+from policy_outcomes import judged, rolled_back
 from policy_world import RESTART, digest_of_remedy, halt, in_force, plan, signal
 from scenario import Said, Scenario
 
@@ -17,10 +18,9 @@ from autopilot.schemas.events.governance import (
 )
 from autopilot.schemas.events.observer import SignalKind
 from autopilot.schemas.events.policy import PlanAuthorized
-from autopilot.schemas.events.verifier import Outcome, OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 DIGEST = digest_of_remedy()
-Verdict = type[OutcomeVerified] | type[OutcomeRejected] | type[OutcomeInconclusive]
 
 
 def at(level: Autonomy) -> tuple[Scenario, str]:
@@ -29,35 +29,9 @@ def at(level: Autonomy) -> tuple[Scenario, str]:
     return in_force(bundle(PERMIT), remedy=remedy), digest_of_remedy(remedy)
 
 
-def judged(number: int, verdict: Verdict, phase: str = "remedy") -> Any:
-    """An outcome of plan `number`."""
-    outcome = Outcome(
-        outcome_id=f"out-{number}-{phase}",
-        execution_id=f"exe-{number}",
-        plan_id=f"plan-{number}",
-        incident_id="inc",
-        remedy="restart",
-        context="c",
-        phase=phase,
-        checks=[],
-        confidence_bp=9_000,
-        reason="r",
-        measured_from_us=1,
-        measured_until_us=2,
-        evidence=[],
-    )
-    return verdict(outcome=outcome)
-
-
 def proposed(*numbers: int, digest: str = DIGEST) -> list[Any]:
     """Plans of these numbers."""
     return [plan(f"plan-{number}", remedy_digest=digest) for number in numbers]
-
-
-def rolled_back(number: int, failure: str = "") -> ExecutionRolledBack:
-    """The execution of plan `number` was undone."""
-    names = {"execution_id": f"exe-{number}", "plan_id": f"plan-{number}", "incident_id": "inc"}
-    return ExecutionRolledBack(**names, reason="r", failure=failure)
 
 
 def undone(number: int) -> ExecutionRolledBack:
