@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from governed import HOME, KEYS, PARTITIONS, REGISTRY, Log, Mortal, await_, cluster_of, configuration, mortal, signers
+from held_plan import STARTED, WHOLE, ask, held, stage_verified
 from policy_bundles import PERMIT, approval, bundle, rule
-from policy_world import activated, granted, reviewed, shadowed, submitted
+from policy_world import activated, granted, preview, reviewed, shadowed, submitted
 
 from autopilot.agents.policy.budgets import Balance
 from autopilot.infra.cli.governance import balances
@@ -20,9 +21,11 @@ from autopilot.schemas.events.planner import PlanWithdrawn, RiskClass
 from autopilot.schemas.events.policy import (
     ApprovalRefused,
     ApprovalRequested,
+    AuthorizationRevoked,
     PlanAuthorized,
     PlanDenied,
     PreviewRequested,
+    StepAuthorized,
 )
 from autopilot.schemas.events.runtime import DeadLettered
 from autopilot.schemas.signing import SigningKey
@@ -36,6 +39,7 @@ ASKS = bundle(
     PERMIT,
     approval("ask", 'plan_risk_class == "high"', expires_ms=600_000),
     approval("soon", "!plan_reversible", expires_ms=20_000),
+    ask("plan_steps > 1", expires_ms=20_000),
 )
 STRICT = bundle(rule("none", "deny", "true", message="nothing today"), version="2")
 PRINCIPALS = Signers.model_validate_json(signers().content).signers
@@ -97,6 +101,42 @@ def test_approvals_survive_kills_and_only_the_right_one_counts(log: Log, policy:
     raw = [r for r in read_raw(log.kafka, Topic.LOG, partitions=[HOME]) if r.headers["event-type"] == b"PlanAuthorized"]
     assert [signer_of(record, "PlanAuthorized", PRINCIPALS) for record in raw] == ["policy"]
     assert view_of(cluster_of(log.kafka), HOME).state.holdings["plan"].state == "authorized"
+
+
+def test_held_steps_are_asked_for_and_decided_one_by_one_through_kills(log: Log, policy: Mortal) -> None:
+    log.say(WHOLE)
+    log.await_(PreviewRequested)
+    log.say(preview().model_copy(update={"plan_hash": WHOLE.plan_hash}))
+    (first,) = log.await_(ApprovalRequested)
+    log.say(granted(first.payload))
+    (whole,) = log.await_(PlanAuthorized)
+    assert whole.payload.held_steps == ["2", "3"]
+    policy.kill()
+    for said in (STARTED, stage_verified(), held("2")):
+        log.say(said)
+    second = log.await_(ApprovalRequested, 2)[-1].payload
+    assert (second.step_id, second.execution_id, second.outcome_id) == ("2", "exe", "out-1")
+    assert "its stage verified with 9900 bp" in second.summary
+    policy.kill()
+    log.say(granted(second, "cem"))
+    assert "is not of the group" in log.await_(ApprovalRefused)[-1].payload.reason
+    log.say(granted(second, "dee"))
+    (authorized,) = log.await_(StepAuthorized)
+    assert authorized.payload.plan_decision_id == whole.payload.decision.decision_id
+    assert [(use.approver, use.step_id) for use in authorized.payload.approvals] == [("dee", "2")]
+    policy.kill()
+    log.say(held("3"))
+    third = log.await_(ApprovalRequested, 3)[-1].payload
+    policy.kill()
+    log.tick(seconds=20)
+    (revoked,) = log.await_(AuthorizationRevoked)
+    assert (revoked.payload.step_id, revoked.payload.decision_id) == ("3", whole.payload.decision.decision_id)
+    assert revoked.payload.reason == "step `3`: the request expired with 0 of 1 approvals"
+    log.say(granted(third))
+    assert log.await_(ApprovalRefused, 2)[-1].payload.reason == "the request is closed: the plan is revoked"
+    signed = (b"PlanAuthorized", b"StepAuthorized", b"AuthorizationRevoked")
+    raw = [one for one in read_raw(log.kafka, Topic.LOG, partitions=[HOME]) if one.headers["event-type"] in signed]
+    assert [signer_of(one, one.headers["event-type"].decode(), PRINCIPALS) for one in raw] == ["policy"] * 3
 
 
 def test_a_stale_approval_is_refused_after_a_kill(log: Log, policy: Mortal) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from governed import REGISTRY, await_
-from sagas import ADA, BOB, POLICY, act, authorization, plan, request, signers, step
+from sagas import ADA, BOB, POLICY, act, authorization, plan, request, signers, step, step_authorization
 
 from autopilot.agents.executor.states import execution_of, idempotency_key
 from autopilot.schemas.configuration import Domain, Fleet, document
@@ -94,13 +94,18 @@ def numbered(number: int) -> PlanProposed:
     return plan(only, plan_id=f"plan-{number}").model_copy(update={"incident_id": "inc"})
 
 
-def authorise(people: People, number: int, key: SigningKey | None) -> None:
-    """The plan, its decision with that signature, and the request of its step."""
+def authorise(
+    people: People, number: int, key: SigningKey | None, *, held: bool = False, by: SigningKey | None = None
+) -> None:
+    """The plan, its decision with that signature, and the request of its step, authorised `by` when it is held."""
     of = numbered(number)
     later = time.time_ns() // 1_000 + 600_000_000
-    decided = authorization(of, decision_id=f"dec-{number}").model_copy(update={"not_after_us": later})
+    decided = authorization(of, decision_id=f"dec-{number}", held_steps=["s1"] if held else [])
     people.say(of)
-    people.say(decided, key)
+    people.say(decided.model_copy(update={"not_after_us": later}), key)
+    if by is not None:
+        step_only = {"plan_decision_id": f"dec-{number}", "not_after_us": later}
+        people.say(step_authorization(of, "s1").model_copy(update=step_only), by)
     execution = execution_of(f"dec-{number}")
     changes = {
         "decision_id": f"dec-{number}",
@@ -130,6 +135,21 @@ def test_a_decision_signed_by_another_key_than_the_policys_never_reaches_a_targe
     assert [path.name for path in tmp_path.iterdir()] == ["t9"]
     letters = [event.payload for event in people.events(DeadLettered, topic=Topic.DEAD_LETTERS)]
     assert len([one for one in letters if isinstance(one, DeadLettered) and one.field == "signature"]) == len(forgers)
+
+
+def test_a_held_step_never_reaches_a_target_without_the_policys_word_for_it(
+    cluster: dict[str, str], people: People, tmp_path: Path
+) -> None:
+    forgers = [None, BOB, SigningKey.generate("policy")]
+    with effector(cluster, tmp_path):
+        for number, key in enumerate(forgers):
+            authorise(people, number, POLICY, held=True, by=key)
+        await_(lambda: len(people.events(StepFailed)) >= len(forgers), "each is refused")
+        authorise(people, 9, POLICY, held=True, by=POLICY)
+        await_(lambda: len(people.events(StepSucceeded)) >= 1, "the one that the policy authorised is taken")
+    reasons = [event.payload.reason for event in people.events(StepFailed) if isinstance(event.payload, StepFailed)]
+    assert reasons == ["step `s1` is held, and no authorisation of it was signed by the policy"] * len(forgers)
+    assert [path.name for path in tmp_path.iterdir()] == ["t9"]
 
 
 def test_after_a_halt_nothing_begins_until_another_person_resumes(
