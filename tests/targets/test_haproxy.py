@@ -221,6 +221,14 @@ def test_servers_come_and_go(edge: Edge) -> None:
     assert edge.state("servers") == {"servers": "canary-1,stable-1,stable-2"}
 
 
+@pytest.mark.parametrize(("done", "left"), [("drain", ["state maint", "del server"]), ("maint", ["del server"])])
+def test_a_removal_goes_on_where_an_earlier_one_was_cut_short(edge: Edge, done: str, left: list[str]) -> None:
+    edge.system.tell(f"set server {BACKEND}/stable-1 state {done}")
+    assert edge.run("remove_server", server="stable-1").changed
+    changes = edge.system.relay.changes
+    assert [expected in change for expected, change in zip(left, changes, strict=True)] == [True] * len(left)
+
+
 @pytest.mark.parametrize("address", ["10.0.0.1:80", "127.0.0.1:80", "example.org:8080", "127.0.0.1:8080; disable"])
 def test_servers_are_added_within_the_bounds_alone(edge: Edge, address: str) -> None:
     narrow = edge.with_settings(ports=(8_000, 9_000))

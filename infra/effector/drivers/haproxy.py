@@ -228,6 +228,8 @@ class HaproxyDriver:
         for name, wish in wishes.items():
             if wish.address is not None and name not in now:
                 changes.append(partial(self._add_anew, backend, name, wish))
+            if wish.address is not None and self._settings.check and (name not in now or now[name].state != READY):
+                changes.append(partial(self._client.enable_check, backend, name))
             if wish.state is not None:
                 changes.append(partial(self._moves[wish.state], self, backend, name, deadline))
         for number, change in enumerate(changes):
@@ -238,16 +240,14 @@ class HaproxyDriver:
     def _add_anew(self, backend: str, name: str, wish: Wish) -> None:
         weight = wish.weight or 0
         size = weight if wish.size is None else wish.size
-        check = self._settings.check
-        self._client.add(backend, name, wish.address or "", size, check)
-        with _part_is_done():
-            if size != weight:
+        self._client.add(backend, name, wish.address or "", size, self._settings.check)
+        if size != weight:
+            with _part_is_done():
                 self._client.set_weight(backend, name, weight)
-            if check:
-                self._client.enable_check(backend, name)
 
     def _drain_now(self, backend: str, name: str, deadline: float) -> None:
-        self._client.set_state(backend, name, DRAIN)
+        if self._row(backend, name).state != DRAIN:
+            self._client.set_state(backend, name, DRAIN)
         with _part_is_done():
             while sessions := self._row(backend, name).sessions:
                 _pause(deadline, f"`{name}` has {sessions} requests under way")
@@ -262,9 +262,12 @@ class HaproxyDriver:
         self._client.set_state(backend, name, MAINT)
 
     def _remove_now(self, backend: str, name: str, deadline: float) -> None:
-        self._drain_now(backend, name, deadline)
+        """A server that is drained or in maintenance is part of the way there, and does not go back."""
+        if self._row(backend, name).state != MAINT:
+            self._drain_now(backend, name, deadline)
+            with _part_is_done():
+                self._client.set_state(backend, name, MAINT)
         with _part_is_done():
-            self._client.set_state(backend, name, MAINT)
             while not self._is_deleted(backend, name):
                 _pause(deadline, f"`{name}` still has connections")
 
