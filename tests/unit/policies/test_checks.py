@@ -130,10 +130,10 @@ def test_the_examples_of_the_documentation_do_what_they_say() -> None:
     file = parse_bundle(whole, "docs")
     assert check(file) == []
     assert run_tests(file.compiled).passed
-    assert len(rules) == 4
+    assert len(rules) == 5
     content = yaml.safe_load(whole)
     content["rules"] += [rule for example in rules for rule in yaml.safe_load(example)]
-    assert len(parse_bundle(yaml.safe_dump(content), "docs").bundle.rules) == 3 + 5
+    assert len(parse_bundle(yaml.safe_dump(content), "docs").bundle.rules) == 3 + 6
 
 
 def test_the_default_bundle_is_part_of_the_package() -> None:
