@@ -108,7 +108,7 @@ class PolicyView:
 
 def end_of(kafka: Mapping[str, str], partition: int) -> int:
     """The offset after the last committed record of a partition of the log."""
-    consumer = plain_consumer(kafka, "autopilot-policy-view")
+    consumer = plain_consumer(kafka, "autopilot-policy-view", log_level=2)
     try:
         return watermarks(consumer, str(Topic.LOG), partition)[1]
     finally:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from autopilot.infra.cli.output import REFUSED
 from autopilot.infra.errors import MendableError
-from autopilot.streams.errors import StreamError
+from autopilot.streams.errors import StreamError, UnreachableError
 
 COMMANDS: dict[str, str] = {
     "up": "lifecycle.up",
@@ -86,6 +86,9 @@ def main() -> None:
     """Runs the command line."""
     try:
         application(sys.argv[1] if len(sys.argv) > 1 else "")()
+    except UnreachableError as error:
+        typer.echo(f"error: {error}; `autopilot status` says what is up", err=True)
+        sys.exit(REFUSED)
     except (MendableError, StreamError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(REFUSED)
