@@ -11,13 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from fleet import FileFleet
-from loop import ADMINISTRATOR, bundle, fleet_documents, signers, telemetry
-from processes import AGENTS, MORTALS, PARTITIONS
+from loop import ADMINISTRATOR, BUNDLE, fleet_documents, signers, telemetry
+from processes import AGENTS, CHANNELS, MORTALS, PARTITIONS
 
 from autopilot.infra.platform.kafka import EmbeddedKafka
+from autopilot.policies.bundle import PolicyBundle
+from autopilot.schemas.configuration import document
 from autopilot.schemas.envelope import Draft
-from autopilot.schemas.events.people import ConfigurationActivated
+from autopilot.schemas.events.notifications import NotificationDelivered, NotificationRequested
+from autopilot.schemas.events.people import ConfigurationActivated, Document
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.identity import digest_of
 from autopilot.schemas.registry import BundledRegistry
@@ -70,7 +74,7 @@ class Platform:
 
     def stop(self) -> None:
         """Ends everything gracefully, the clock first; kills what does not end."""
-        for names in (("clock",), (*AGENTS, "effector"), ("projector", "sealer", "kpis")):
+        for names in (("clock",), (*AGENTS, "effector"), ("notifier", "projector", "sealer", "kpis")):
             self._stop([self._processes[name] for name in names if name in self._processes])
 
     def _stop(self, processes: list[subprocess.Popen[bytes]]) -> None:
@@ -87,6 +91,30 @@ class Platform:
 _PATHS = (Path(__file__).parent, Path(__file__).parents[1] / "unit")
 
 
+def telling_bundle() -> Document:
+    """The loop's policy, which besides has the owner told of each action."""
+    rules = yaml.safe_load(BUNDLE)
+    tell = {"name": "notify", "parameters": {"to": "{service_owner}"}}
+    rules["rules"].append({"id": "tell", "effect": "obligate", "when": "true", "obligation": tell, "message": "told"})
+    return document(PolicyBundle.model_validate(rules).model_dump(mode="json"))
+
+
+def open_channel(folder: Path, url: str) -> None:
+    """One channel for everything, for the notifier of the processes in `folder`."""
+    channel = {"name": "pager", "kind": "webhook", "url": url, "max_attempts": 50}
+    (folder / CHANNELS).write_text(yaml.safe_dump({"channels": [channel]}))
+
+
+def await_told(kafka: Mapping[str, str], timeout_s: float = 30.0) -> None:
+    """Returns once everything that was to be told is answered, or the time is up."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        said = list(read(kafka, REGISTRY, "autopilot.log", types=[NotificationRequested, NotificationDelivered]))
+        if said and len({r.payload.notification_id for r in said}) * 2 == len(said):
+            return
+        time.sleep(0.3)
+
+
 class World:
     """The fleet's telemetry, once a second, and its faults."""
 
@@ -99,7 +127,7 @@ class World:
 
     def configure(self, domains: int) -> None:
         """Activates the configuration, as its administrator."""
-        documents = [*fleet_documents(self.fleet.names, domains), signers(), bundle()]
+        documents = [*fleet_documents(self.fleet.names, domains), signers(), telling_bundle()]
         documents.sort(key=lambda doc: (doc.kind, doc.name))
         revision = digest_of("\n".join(doc.digest for doc in documents))
         activation = ConfigurationActivated(revision=revision, documents=documents, author="ada", comment="")

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loop import POLICY
@@ -12,9 +12,10 @@ from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionStarted, StepRequested
+from autopilot.schemas.events.notifications import NotificationDelivered, NotificationRequested
 from autopilot.schemas.events.observer import SignalRaised
-from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, PlanProposed
-from autopilot.schemas.events.policy import PlanAuthorized
+from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, NoPlanFound, PlanProposed
+from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.streams.record import Record
 from autopilot.streams.trust import signer_of
@@ -114,3 +115,25 @@ def effects(log: Log, history: Sequence[str]) -> list[str]:
     findings += [f"the effect of step {key} happened {n} times" for key, n in done.items() if n > 1 and key != "fault"]
     known = {"fault", *key_of.values()}
     return findings + [f"the effect of an unknown step {key} happened" for key in done if key not in known]
+
+
+MUST_BE_TOLD = {PlanAuthorized: "action", NoPlanFound: "escalation", ApprovalRequested: "approval"}
+"""Event -> the reason for which people are told of it; every authorisation bears the obligation here."""
+
+
+def untold(log: Log, arrived: Mapping[str, int]) -> list[str]:
+    """What was not told once in the log and at least once at the receiver, where each came `arrived` times."""
+    requests = [r for r in log if isinstance(r.payload, NotificationRequested)]
+    about = Counter((r.envelope.cause, r.payload.reason) for r in requests)
+    findings = [
+        f"{r.event.type} at {r.position} was told {about[r.position, reason]} times"
+        for r in log
+        if (reason := MUST_BE_TOLD.get(type(r.payload))) and about[r.position, reason] != 1
+    ]
+    asked = Counter(r.payload.notification_id for r in requests)
+    answered = Counter(r.payload.notification_id for r in log if isinstance(r.payload, NotificationDelivered))
+    for name in asked.keys() | answered.keys() | arrived.keys():
+        if (asked[name], answered[name]) != (1, 1) or not arrived.get(name):
+            times = f"asked for {asked[name]}, recorded as delivered {answered[name]}, and came {arrived.get(name, 0)}"
+            findings.append(f"notification {name} was {times} times")
+    return findings

@@ -15,6 +15,8 @@ from fleet import FileFleet
 from loop import KEYS, five_agents
 
 from autopilot.infra.effector.worker import EffectorWorker
+from autopilot.infra.notifier.channels import read_channels
+from autopilot.infra.notifier.process import Notifier
 from autopilot.projections.catalogue import projections
 from autopilot.projections.projector import Projector
 from autopilot.schemas.registry import BundledRegistry, SchemaRegistry
@@ -27,8 +29,10 @@ from autopilot.streams.worker import AgentWorker, WorkerOptions
 
 PARTITIONS = 4
 AGENTS = tuple(agent.name for agent in five_agents())
-MORTALS = (*AGENTS, "effector", "sealer", "projector", "kpis")
+MORTALS = (*AGENTS, "effector", "notifier", "sealer", "projector", "kpis")
 """What is killed."""
+CHANNELS = "channels.yaml"
+"""The notifier's channels, beside the folder of the fleet."""
 SEALER = SigningKey.from_bytes("sealer", b"s" * 32)
 
 
@@ -68,6 +72,9 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
         return Sealer(options).run
     if name == "projector":
         return Projector(kafka, registry, folder.parent / "views", projections(PARTITIONS)).run
+    if name == "notifier":
+        channels = read_channels(folder.parent / CHANNELS)
+        return Notifier(options_of(name, kafka, registry), channels, pauses_s=(0.2, 1.0)).run
     if name == "kpis":
         return KpiTopology(KpiOptions(kafka, registry, PARTITIONS, folder.parent / "kpis")).run
     return agent_worker(name, kafka, registry).run
@@ -76,7 +83,12 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
 def agent_worker(name: str, kafka: dict[str, str], registry: SchemaRegistry) -> AgentWorker:
     """The worker of one agent."""
     agent = next(agent for agent in five_agents() if agent.name == name)
-    options = WorkerOptions(
+    return AgentWorker(agent, options_of(name, kafka, registry))
+
+
+def options_of(name: str, kafka: dict[str, str], registry: SchemaRegistry) -> WorkerOptions:
+    """The options of the worker of that name."""
+    return WorkerOptions(
         kafka=kafka,
         registry=registry,
         partitions=PARTITIONS,
@@ -85,7 +97,6 @@ def agent_worker(name: str, kafka: dict[str, str], registry: SchemaRegistry) -> 
         signs=SIGNS.get(name, frozenset()),
         snapshot_every=5_000,
     )
-    return AgentWorker(agent, options)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from fleet import FileFleet
-from harness import REGISTRY, Plan, Platform, Tally, World, run_incidents
+from harness import REGISTRY, Plan, Platform, Tally, World, await_told, open_channel, run_incidents
 from invariants import (
     duplicates,
     effects,
@@ -23,11 +24,15 @@ from invariants import (
     results,
     unfinished,
     unsigned_steps,
+    untold,
 )
 from kpi_count import difference, fresh_count
 from loop import five_agents
 from processes import MORTALS, PARTITIONS, SEALER
+from receiver import Receiver
 
+from autopilot.agents.agent import Agent
+from autopilot.infra.notifier.notices import Notices
 from autopilot.infra.platform.kafka import EmbeddedKafka
 from autopilot.infra.platform.topics import create_topics
 from autopilot.projections.catalogue import projections
@@ -36,18 +41,21 @@ from autopilot.projections.rebuild import rebuild
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Recorded
+from autopilot.schemas.events.notifications import NotificationDelivered, NotificationFailed
 from autopilot.streams.audit.audit import Audit, AuditOptions
 from autopilot.streams.audit.source import LiveTopics
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.reader import read, read_raw
-from autopilot.streams.record import Record
+from autopilot.streams.record import EVENT_TYPE, Record
 from autopilot.streams.replay import Recordings, replay
 from autopilot.streams.snapshots import latest
 
 INCIDENTS = int(os.environ.get("CHAOS_INCIDENTS", "200"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "12"))
 RESTARTS = int(os.environ.get("CHAOS_BROKER_RESTARTS", "0"))
+ANSWERS = {model.event_type().encode() for model in (NotificationDelivered, NotificationFailed)}
+"""What the notifier says beside its fold."""
 SERVICES = 48
 DOMAINS = 4
 
@@ -66,6 +74,8 @@ class Aftermath:
     kills: list[str]
     tally: Tally
     codec: Codec
+    arrived: Counter[str]
+    """How often each notification came."""
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +100,24 @@ def aftermath(broker: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -
     fleet.create()
     world, platform, tally = World(config, fleet), Platform(config, folder / "fleet", folder / "logs"), Tally(config)
     world.configure(DOMAINS)
+    receiver = Receiver()
+    receiver.refusals = [503] * 10
+    open_channel(folder, receiver.url)
     platform.start_all()
     world.start()
     try:
         run_incidents(world, platform, tally, broker, plan)
+        await_told(config)
     finally:
         world.stop()
         platform.stop()
-    return examine(config, fleet, platform, tally)
+        receiver.close()
+    return examine(config, fleet, platform, tally, receiver.ids)
 
 
-def examine(config: dict[str, str], fleet: FileFleet, platform: Platform, tally: Tally) -> Aftermath:
+def examine(
+    config: dict[str, str], fleet: FileFleet, platform: Platform, tally: Tally, arrived: Counter[str]
+) -> Aftermath:
     """Reads everything that was committed."""
     codec = Codec(REGISTRY)
     raw = {t: [list(read_raw(config, t, partitions=[p])) for p in range(PARTITIONS)] for t in Topic if t != Topic.SEALS}
@@ -112,7 +129,8 @@ def examine(config: dict[str, str], fleet: FileFleet, platform: Platform, tally:
         ]
         for topic in (Topic.LOG, Topic.TELEMETRY)
     }
-    return Aftermath(config, raw, decoded[Topic.LOG], decoded[Topic.TELEMETRY], fleet, platform.kills, tally, codec)
+    log, telemetry = decoded[Topic.LOG], decoded[Topic.TELEMETRY]
+    return Aftermath(config, raw, log, telemetry, fleet, platform.kills, tally, codec, arrived)
 
 
 def test_every_part_was_killed_and_every_incident_reached_its_end(aftermath: Aftermath) -> None:
@@ -144,14 +162,28 @@ def test_each_effect_happened_as_often_as_the_log_says(aftermath: Aftermath) -> 
     assert effects(aftermath.log, aftermath.fleet.history.read_text().splitlines()) == []
 
 
-@pytest.mark.parametrize("index", range(5), ids=[agent.name for agent in five_agents()])
+def test_people_were_told_of_each_action_and_escalation_once_in_the_log_and_at_least_once_at_the_receiver(
+    aftermath: Aftermath,
+) -> None:
+    assert untold(aftermath.log, aftermath.arrived) == []
+    again = sum(times - 1 for times in aftermath.arrived.values())
+    print(f"\n{len(aftermath.arrived)} notifications arrived, {again} of them again", flush=True)
+    assert len(aftermath.arrived) >= INCIDENTS
+
+
+def folding() -> list[Agent[Any]]:
+    """Whatever folds the log and says what follows."""
+    return [*five_agents(), Notices()]
+
+
+@pytest.mark.parametrize("index", range(6), ids=[agent.name for agent in folding()])
 def test_a_fresh_fold_decides_the_same_and_ends_in_the_same_state(aftermath: Aftermath, index: int) -> None:
-    agent, codec = five_agents()[index], aftermath.codec
+    agent, codec = folding()[index], aftermath.codec
     recordings = Recordings(codec, [agent.name])
     places = {record.position: record for topic in aftermath.raw.values() for part in topic for record in part}
     for topic in (Topic.LOG, Topic.TELEMETRY):
         for records in aftermath.raw[topic]:
-            recordings.take(records)
+            recordings.take(record for record in records if record.headers.get(EVENT_TYPE) not in ANSWERS)
     replayed = replay(
         agent, codec, [[records] for records in aftermath.raw[agent.reads]], recordings, places.__getitem__
     )

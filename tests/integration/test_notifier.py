@@ -1,20 +1,18 @@
 """The notifier on a real Kafka with real receivers: said once in the log, delivered at least once, also when killed."""
 
-import json
 import random
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from killable import Killable
+from receiver import Receiver
 from sagas import ADA, BOB, signers
 
 from autopilot.infra.cli.main import main
@@ -36,44 +34,6 @@ SECRET = "the key of the pager"
 PATH = "/services/T0/B0/very-secret-path"
 
 pytestmark = pytest.mark.kafka
-
-
-class Receiver:
-    """An HTTP server that keeps what it is sent, and can be closed, slow or unwilling for a while."""
-
-    def __init__(self) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.refusals: list[int] = []
-        """What the next requests are answered with; 200 after them."""
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["content-length"]))
-                status = receiver.refusals.pop(0) if receiver.refusals else 200
-                if status == 200:
-                    receiver.headers.append({**{k.lower(): v for k, v in self.headers.items()}, "raw": raw.decode()})
-                    receiver.bodies.append({**json.loads(raw), "path": self.path})
-                self.send_response(status)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Says nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    @property
-    def ids(self) -> Counter[str]:
-        """How often each notification came."""
-        return Counter(headers["idempotency-key"] for headers in self.headers)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
