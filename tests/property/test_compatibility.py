@@ -139,5 +139,6 @@ def test_a_missing_field_or_another_kind_of_type_is_refused_by_the_oracle_too(
     lacking = [f["name"] for f in reader["fields"] if f["name"] not in written and "default" not in f]
     assume(lacking)
     assert {o.path for o in obstacles(reader, writer)} >= set(lacking)
-    with pytest.raises(SchemaResolutionError):
+    # a field before it may fail first: bytes that are read as a string need not be UTF-8
+    with pytest.raises((SchemaResolutionError, UnicodeDecodeError)):
         reads(writer, reader, draw.draw(data(writer)))
