@@ -82,7 +82,8 @@ def refusal(answer: Answer, signed_by: str | None, holding: Holding | None, auth
     if holding.state not in (HoldingState.AWAITING, HoldingState.HELD):
         return f"the request is closed: the plan is {holding.state}"
     if request not in holding.asked:
-        return f"the request is closed: step `{request.step_id}` is authorised"
+        why = f"step `{request.step_id}` is authorised" if request.execution_id else "it was made before the plan began"
+        return f"the request is closed: {why}"
     return _unbound(answer, request, now_us) or _unentitled(answer, holding, request, authority)
 
 
@@ -104,7 +105,7 @@ def _unentitled(answer: Answer, holding: Holding, request: ApprovalRequested, au
         return f"`{name}` proposes or decides plans and cannot approve one"
     if not authority.has(name, group):
         return f"`{name}` is not of the group `{group}`"
-    if name in holding.approvers(request.step_id):
+    if name in holding.approvers(request.approval_id):
         return f"`{name}` has approved already"
     return ""
 

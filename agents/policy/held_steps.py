@@ -9,7 +9,7 @@ what was done. In a halt nothing is decided: the step waits for the resume, or f
 from dataclasses import replace
 from typing import Final
 
-from autopilot.agents.policy.approvals import request_for_step, stage_before, strayed
+from autopilot.agents.policy.approvals import WHOLE_PLAN, request_for_step, stage_before, strayed
 from autopilot.agents.policy.governance import glass_for, notice
 from autopilot.agents.policy.holding import Holding, PolicyState
 from autopilot.agents.policy.judgement import Judge
@@ -29,10 +29,17 @@ START_US: Final = 300_000_000
 _US_PER_MS: Final = 1_000
 
 
-def held_steps_of(plan: PlanProposed, verdict: Verdict) -> list[str]:
-    """The steps of a plan that are held: all but the first one, where each is to be approved as it is reached."""
-    need = verdict.approval
-    return [step.step_id for step in plan.steps[1:]] if need is not None and need.when_reached else []
+def held_steps_of(holding: Holding, verdict: Verdict) -> list[str]:
+    """The steps of a plan that are held: all but the first one, where each is to be approved as it is reached.
+
+    Those about which nobody was asked are held as well, whatever the bundles in force by then ask for: an approval of
+    the first step is none of the others.
+    """
+    steps, need = [step.step_id for step in holding.plan.steps], verdict.approval
+    if need is not None and need.when_reached:
+        return steps[1:]
+    asked = {request.step_id for request in holding.requests}
+    return [step_id for step_id in steps if step_id not in asked] if asked and WHOLE_PLAN not in asked else []
 
 
 def not_after_us(plan: PlanProposed, held_steps: list[str], now_us: int, first: str = "") -> int:
@@ -109,7 +116,7 @@ def _authorize(
         execution_id=holding.execution_id,
         step_id=step_id,
         obligations=[o for o in verdict.obligations if not (overruled_by and o.name == APPROVAL)],
-        approvals=[use for use in holding.approvals if use.step_id == step_id],
+        approvals=holding.uses,
         not_after_us=not_after_us(plan, list(holding.held_steps), state.now_us, step_id),
         overruled_by=overruled_by,
     )

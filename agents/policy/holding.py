@@ -16,6 +16,14 @@ from autopilot.schemas.events.verifier import Outcome
 
 
 @dataclass(frozen=True)
+class Counted:
+    """An approval that counts, and the request that it answers."""
+
+    approval_id: str
+    use: ApprovalUse
+
+
+@dataclass(frozen=True)
 class Holding:
     """A plan and where it stands. `deadline_us` is that of the state it is in: preview, approval or authorisation."""
 
@@ -29,7 +37,7 @@ class Holding:
     decision_id: str = ""
     requests: tuple[ApprovalRequested, ...] = ()
     """One for the whole plan, or for each step: those asked before the start have the same decision, group and time."""
-    approvals: tuple[ApprovalUse, ...] = ()
+    approvals: tuple[Counted, ...] = ()
     preview: PreviewCompleted | None = None
     """What the plan would change, as it was found before its start; kept for the steps that are asked for later."""
     held_steps: tuple[str, ...] = ()
@@ -74,28 +82,37 @@ class Holding:
         released = (*self.released_steps, self.held_step)
         return replace(self.moved(Trigger.RELEASE, now_us), held_step="", released_steps=released)
 
-    def with_approval(self, approval: ApprovalUse) -> "Holding":
+    def with_approval(self, approval: Counted) -> "Holding":
         """The holding with one more approval."""
         state = HOLDING.after(self.state, Trigger.COUNT)
         return replace(self, state=state, approvals=(*self.approvals, approval))
 
     @property
     def asked(self) -> tuple[ApprovalRequested, ...]:
-        """The requests that wait for people now, or waited last."""
-        return tuple(request for request in self.requests if not self.held_step or request.step_id == self.held_step)
+        """The requests that wait for people now, or waited last: of a held step those that its execution led to."""
+        if not self.held_step:
+            return self.requests
+        held = (self.execution_id, self.held_step)
+        return tuple(request for request in self.requests if (request.execution_id, request.step_id) == held)
 
     def request(self, approval_id: str) -> ApprovalRequested | None:
         """The request of that id, or None."""
         return next((each for each in self.requests if each.approval_id == approval_id), None)
 
-    def approvers(self, step_id: str) -> list[str]:
-        """Who has approved the step, or the whole plan where `step_id` is empty."""
-        return [use.approver for use in self.approvals if use.step_id == step_id]
+    def approvers(self, approval_id: str) -> list[str]:
+        """Who has approved what the request asks for."""
+        return [counted.use.approver for counted in self.approvals if counted.approval_id == approval_id]
+
+    @property
+    def uses(self) -> list[ApprovalUse]:
+        """The approvals of what waits for people now, or waited last."""
+        asked = {request.approval_id for request in self.asked}
+        return [counted.use for counted in self.approvals if counted.approval_id in asked]
 
     @property
     def approved(self) -> int:
         """How many people have approved; where steps are approved one by one, of the step with the fewest."""
-        return min((len(self.approvers(each.step_id)) for each in self.asked), default=0)
+        return min((len(self.approvers(each.approval_id)) for each in self.asked), default=0)
 
     @property
     def ended(self) -> bool:

@@ -30,7 +30,7 @@ from autopilot.agents.policy.governance import (
     notice,
     take_bundle_event,
 )
-from autopilot.agents.policy.holding import Holding, PolicyState
+from autopilot.agents.policy.holding import Counted, Holding, PolicyState
 from autopilot.agents.policy.judgement import Judge
 from autopilot.agents.policy.ledger import HISTORY_US, Spending
 from autopilot.agents.policy.noting import NOTED
@@ -149,12 +149,12 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         self, state: PolicyState, holding: Holding, decision: Decision, verdict: Verdict, *, overruled_by: str = ""
     ) -> list[Output]:
         plan = holding.plan
-        held = [] if overruled_by else held_steps.held_steps_of(plan, verdict)
+        held = [] if overruled_by else held_steps.held_steps_of(holding, verdict)
         not_after_us = held_steps.not_after_us(plan, held, state.now_us)
         authorized = PlanAuthorized(
             decision=decision,
             obligations=[o for o in verdict.obligations if not (overruled_by and o.name == APPROVAL)],
-            approvals=list(holding.approvals),
+            approvals=holding.uses,
             not_after_us=not_after_us,
             overruled_by=overruled_by,
             held_steps=held,
@@ -205,7 +205,7 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         if refused or holding is None or request is None:
             return [_refused(recorded, holding, refused)]
         use = ApprovalUse(approver=granted.approver, event_id=recorded.envelope.event_id, step_id=request.step_id)
-        holding = state.holdings[granted.plan_id] = holding.with_approval(use)
+        holding = state.holdings[granted.plan_id] = holding.with_approval(Counted(request.approval_id, use))
         if holding.state is HoldingState.HELD:
             return held_steps.go_on(self._judge, state, holding, recorded.envelope.event_id)
         decision, verdict = self._judge.of(state, holding, recorded.envelope.event_id)

@@ -41,8 +41,8 @@ class Approvals:
             roles = frozenset(role for one in signers if one.name == signed_by for role in one.roles)
             self.given[event_id] = _Given(granted, roles)
 
-    def faults(self, authorized: PlanAuthorized | StepAuthorized) -> Iterator[str]:
-        """What is wrong with the approvals that an authorisation rests on."""
+    def faults(self, authorized: PlanAuthorized | StepAuthorized, steps: Sequence[str] = ()) -> Iterator[str]:
+        """What is wrong with the approvals that an authorisation rests on; `steps` are those of a plan as a whole."""
         needs = [need.parameters for need in authorized.obligations if need.name == APPROVAL]
         groups = {need.get("group", "") for need in needs}
         for use in authorized.approvals:
@@ -53,6 +53,8 @@ class Approvals:
             people = {use.approver for use in authorized.approvals if use.step_id == step_id}
             if len(people) < needed:
                 yield f"needs {needed} people to approve {_named(step_id)}, and names {len(people)}"
+        if isinstance(authorized, PlanAuthorized) and not authorized.overruled_by:
+            yield from _let_through(authorized, steps)
 
     def _fault(self, authorized: PlanAuthorized | StepAuthorized, use: ApprovalUse, groups: set[str]) -> Iterator[str]:
         given = self.given.get(use.event_id)
@@ -69,6 +71,15 @@ class Approvals:
             yield f"rests on an approval of `{use.approver}` that nobody had asked for"
         elif (asked, use.step_id) != (wanted, wanted):
             yield f"rests on an approval of `{use.approver}` for something else, {_named(asked)}"
+
+
+def _let_through(authorized: PlanAuthorized, steps: Sequence[str]) -> Iterator[str]:
+    """Steps that may begin although the approvals are of others: neither held nor approved."""
+    approved = {use.step_id for use in authorized.approvals}
+    if approved and "" not in approved:
+        for step_id in steps:
+            if step_id not in approved and step_id not in authorized.held_steps:
+                yield f"lets {_named(step_id)} begin, which nobody approved and which is not held"
 
 
 def _named(step_id: str) -> str:

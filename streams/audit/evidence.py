@@ -186,7 +186,7 @@ class Evidence:
             self._find(
                 Kind.NO_DECISION, record, f"authorises plan `{decision.plan_id}`, of which no such hash was proposed"
             )
-        for fault in self._approvals.faults(event.payload):
+        for fault in self._approvals.faults(event.payload, self._order.get(decision.plan_id, [])):
             self._find(Kind.NOT_AUTHORISED, record, fault)
 
     def _held_steps(self, authorized: PlanAuthorized) -> dict[str, str]:
