@@ -1,5 +1,6 @@
 """`autopilot halt`, `resume`, `halts`: people stop the autopilot, let it go on, and see what is stopped."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -28,6 +29,8 @@ def halt(person: AsPerson, reason: Reason, domain: OfDomain = EVERYWHERE) -> Non
     if view.behind <= FEW:  # else what a person wants stopped does not wait until all of it is folded
         _require_domain(view, domain)
     said = broadcast(cluster, key, Halt(scope=domain, ordered_by=person, reason=reason), view)
+    if domain != EVERYWHERE and domain not in (known := _domains(view)):
+        refuse(f"{_no_domain(domain, known)}: nothing is halted by it", NO)
     authority = view.state.authority
     mine = authority.halts.get(domain, {}).get(person)
     if mine is None or mine.event_id != said.event_id:
@@ -45,8 +48,10 @@ def resume(person: AsPerson, reason: Reason, domain: OfDomain = EVERYWHERE) -> N
     Example: autopilot resume --domain shop --reason "migration done" --as carl
     """
     cluster, key, view = _order(person)
-    _require_domain(view, domain)
+    view.advance()
     open_here = view.state.authority.halts.get(domain, {})
+    if not open_here:  # a halt of a domain that was never there can be ended
+        _require_domain(view, domain)
     if not open_here:
         refuse(f"nothing halts `{domain}`{_elsewhere(view.state.authority, domain)}", NO)
     named = sorted(halt.event_id for by, halt in open_here.items() if by != person)
@@ -96,9 +101,16 @@ def _order(person: str) -> tuple[Cluster, SigningKey, PolicyView]:
 def _require_domain(view: PolicyView, scope: str) -> None:
     """Brings the view to the log's end. Refuses a domain that the fleet does not have."""
     view.advance()
-    domains = {name for fleet in view.state.configuration.fleets() for name in _domains_of(fleet)}
-    if scope != EVERYWHERE and scope not in domains:
-        refuse(f"there is no domain `{scope}`; the fleet has {', '.join(sorted(domains)) or 'none'}")
+    if scope != EVERYWHERE and scope not in (known := _domains(view)):
+        refuse(_no_domain(scope, known))
+
+
+def _domains(view: PolicyView) -> set[str]:
+    return {name for fleet in view.state.configuration.fleets() for name in _domains_of(fleet)}
+
+
+def _no_domain(scope: str, known: Iterable[str]) -> str:
+    return f"there is no domain `{scope}`; the fleet has {', '.join(sorted(known)) or 'none'}"
 
 
 def _unentitled(authority: Authority, person: str) -> str:
