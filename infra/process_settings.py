@@ -11,7 +11,10 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from autopilot.infra.keys import public_key_of
 from autopilot.infra.settings import PREFIX, Settings
+from autopilot.infra.signers import EFFECTOR, EXECUTOR, POLICY, SEALER, VERIFIER
+from autopilot.schemas.signing import key_id
 
 COMMON: Final = (
     "home",
@@ -60,6 +63,12 @@ FILES: Final = ("targets", "notifications")
 """Settings that name a file which is read when a process starts: a change of its content is a change of the setting."""
 CONTENT: Final = "_CONTENT"
 """How the variable ends that holds the digest of such a file."""
+SIGNERS: Final = frozenset({POLICY, EXECUTOR, EFFECTOR, VERIFIER, SEALER})
+"""Processes that sign with the key of their name, which they read when they start."""
+KEY_ID: Final = PREFIX + "KEY_ID"
+"""The variable that holds the id of such a process's public key: with another key it has to be started again."""
+SAID_AS: Final[Mapping[str, str]] = {KEY_ID: "its key changed"}
+"""Variable -> what people are told when it has changed."""
 UNSAID: Final = frozenset(
     [PREFIX + name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
     + [PREFIX + name.upper() + CONTENT for name in FILES]
@@ -70,9 +79,15 @@ UNSAID: Final = frozenset(
 def environment_for(name: str, settings: Settings) -> dict[str, str]:
     """The environment in which the process `name` finds its settings."""
     used = (*COMMON, *OWN.get(name, ()))
-    return settings.environment(used) | {
-        PREFIX + file.upper() + CONTENT: file_digest(getattr(settings, file)) for file in FILES if file in used
-    }
+    content = {PREFIX + file.upper() + CONTENT: file_digest(getattr(settings, file)) for file in FILES if file in used}
+    return settings.environment(used) | content | _key_of(name, settings)
+
+
+def _key_of(name: str, settings: Settings) -> dict[str, str]:
+    """Which key a process that signs has, never the key itself; nothing where there is none yet."""
+    if name not in SIGNERS or not (settings.keys / f"{name}.pub").is_file():
+        return {}
+    return {KEY_ID: key_id(public_key_of(settings.keys, name))}
 
 
 def file_digest(file: Path | None) -> str:

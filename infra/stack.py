@@ -18,7 +18,7 @@ from autopilot.infra.platform.processes import ProcessError, wait_until
 from autopilot.infra.platform.registry import EmbeddedRegistry, registry_answers
 from autopilot.infra.platform.supervision import RUNNING, Program, ProgramState, Supervision
 from autopilot.infra.platform.topics import create_topics
-from autopilot.infra.process_settings import CONTENT, UNSAID, file_digest
+from autopilot.infra.process_settings import CONTENT, SAID_AS, UNSAID, file_digest
 from autopilot.infra.schema_registry import HttpSchemaRegistry, RegistryError
 from autopilot.infra.security.principals import GRANTS
 from autopilot.infra.security.provision import provision
@@ -210,7 +210,7 @@ class Stack:
         for name in wanted:
             command = [sys.executable, "-m", "autopilot.infra.cli.main", "run", name]
             environment = environment_of(name, self._settings)
-            programs.append(Program(name, command, environment, start_seconds=2, unsaid=UNSAID))
+            programs.append(Program(name, command, environment, start_seconds=2, unsaid=UNSAID, said_as=SAID_AS))
         return programs
 
     def _load(self, programs: list[Program]) -> bool:
@@ -223,7 +223,7 @@ class Stack:
             self._announce(f"restarting {name}: {why}" if name in running else f"{name} has changed: {why}")
         for name in running.intersection(reload.removed):
             self._announce(f"stopping {name}: it is not wanted any more")
-        self._stop(running.intersection(reload.to_stop))
+        self._stop(reload.to_stop)  # those as well that have no pid now and are about to be started again
         self._supervision.replace(reload)
         return all(state.state == RUNNING for state in self._supervision.states())
 

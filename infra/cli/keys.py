@@ -59,7 +59,8 @@ def rotate(
     """Give a principal a new key: a signer list with it, signed by an administrator, then the key on this disk.
 
     What the old key signed stays valid where it stands, since a signature is checked with the keys in force at its
-    offset. Restart a process whose key it is; with `--keep-old` nothing that it signs meanwhile is lost.
+    offset. `autopilot up` restarts the process whose key it is; with `--keep-old` nothing that it signs until then is
+    lost.
     Examples: autopilot keys rotate ada --as admin; autopilot keys rotate policy --as admin --keep-old
     """
     settings = Settings()

@@ -16,16 +16,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from supervisor.datatypes import dict_of_key_value_pairs
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from autopilot.infra.platform.processes import ProcessError, tail
 
 RUNNING, STARTING, BACKOFF = "RUNNING", "STARTING", "BACKOFF"
+NO_WORDS: Final[Mapping[str, str]] = {}
 _SOCKET_PATH_MAX = 100
 """Linux allows 107 bytes; supervisord first binds a longer name that ends with its pid."""
+_ATTEMPTS = 5
+"""How often a process is stopped that was about to be started again."""
 _SHOWN = 40
 """Characters of a value that are shown of what has changed."""
 
@@ -41,6 +44,8 @@ class Program:
     stop_seconds: int = 20
     unsaid: frozenset[str] = frozenset()
     """Variables whose values are not said when they have changed."""
+    said_as: Mapping[str, str] = field(default_factory=dict)
+    """Variable -> what is said instead of both values when it has changed."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +109,27 @@ class Supervision:
             return Reload()
         ((added, changed, removed),) = self._call("reloadConfig")
         unsaid = frozenset().union(*(program.unsaid for program in programs))
-        return Reload(added, {name: difference(before, text, name, unsaid) for name in changed}, removed)
+        said_as = {variable: words for program in programs for variable, words in program.said_as.items()}
+        return Reload(added, {name: difference(before, text, name, unsaid, said_as) for name in changed}, removed)
 
     def replace(self, reload: Reload) -> None:
-        """Takes over what `load` found, once what is `to_stop` has been stopped."""
+        """Takes over what `load` found. What is `to_stop` and was not stopped, or came up again since, is stopped."""
         for name in reload.to_stop:
-            self._call("removeProcessGroup", name)
+            self._remove(name)
         for name in [*reload.added, *reload.changed]:
             self._call("addProcessGroup", name)
+
+    def _remove(self, name: str) -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                self._call("removeProcessGroup", name)
+            except xmlrpc.client.Fault as fault:
+                if fault.faultCode != Faults.STILL_RUNNING:
+                    raise
+                self.stop([name])
+            else:
+                return
+        raise ProcessError(f"{name} comes up again whenever it is stopped; {self.log} ends with:\n{tail(self.log)}")
 
     def _spawn(self) -> None:
         """Starts the daemon without our own variables: each program is given exactly what it needs."""
@@ -131,7 +149,11 @@ class Supervision:
         """Asks those to end, all at once, and returns once they have."""
         wanted = [state.name for state in self.states(names) if state.pid or state.state in (STARTING, BACKOFF)]
         for name in wanted:
-            self._call("stopProcess", name, False)
+            try:
+                self._call("stopProcess", name, False)
+            except xmlrpc.client.Fault as fault:
+                if fault.faultCode != Faults.NOT_RUNNING:  # it has ended since
+                    raise
         self._await(lambda: not any(state.pid for state in self.states(wanted)), timeout_s, "stopping")
 
     def states(self, names: Iterable[str] | None = None) -> list[ProgramState]:
@@ -204,15 +226,26 @@ def configuration(home: Path, socket: Path, programs: Iterable[Program]) -> str:
     return "\n".join(lines)
 
 
-def difference(before: str, after: str, name: str, unsaid: frozenset[str] = frozenset()) -> str:
-    """In what the program `name` differs between two configurations, in words; of `unsaid` no value is said."""
+def difference(
+    before: str,
+    after: str,
+    name: str,
+    unsaid: frozenset[str] = frozenset(),
+    said_as: Mapping[str, str] = NO_WORDS,
+) -> str:
+    """In what the program `name` differs between two configurations, in words; of `unsaid` no value is said.
+
+    A variable in `said_as` that has another value than it had is said in those words.
+    """
     try:
         old, new = _read_section(before, name), _read_section(after, name)
     except configparser.Error:
         return "its configuration of before cannot be read"
     was, now = (dict_of_key_value_pairs(section.pop("environment", "")) for section in (old, new))
     said = [
-        f"{variable} changed"
+        said_as[variable]
+        if variable in said_as and was.get(variable)
+        else f"{variable} changed"
         if variable in unsaid
         else f"{variable} {_shown(was, variable)} -> {_shown(now, variable)}"
         for variable in sorted(was.keys() | now.keys())

@@ -99,6 +99,37 @@ def test_what_has_changed_is_told_and_replaced_and_the_rest_goes_on(supervision:
     assert after["other"] not in (0, before["other"])
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_changed_program_that_is_about_to_be_started_again_is_replaced(
+    supervision: Supervision, stopped: bool
+) -> None:
+    def failing(a: str) -> Program:
+        return Program("weak", ["/bin/sh", "-c", "exit 1"], {"A": a}, start_seconds=5)
+
+    supervision.load([failing("1"), sleeper("other", A="1")])
+    supervision.start(["other"])
+    with pytest.raises(ProcessError, match="weak"):
+        supervision.start(["weak"], timeout_s=0.5)
+    reload = supervision.load([failing("2"), sleeper("other", A="2")])
+    (weak,) = supervision.states(["weak"])
+    assert (weak.state, weak.pid) == ("BACKOFF", 0)
+    assert set(reload.to_stop) == {"weak", "other"}
+    if stopped:
+        supervision.stop(reload.to_stop)
+    supervision.replace(reload)
+    assert [state.state for state in supervision.states()] == ["STOPPED", "STOPPED"]
+    assert supervision.load([failing("2"), sleeper("other", A="2")]) == Reload([], {}, [])
+
+
+def test_what_has_words_of_its_own_is_said_in_them_when_it_had_another_value() -> None:
+    def conf(**environment: str) -> str:
+        return configuration(Path("/h"), Path("/h/s"), [Program("agent", ["true"], environment)])
+
+    said_as = {"ID": "its key changed"}
+    assert difference(conf(ID="a"), conf(ID="b"), "agent", said_as=said_as) == "its key changed"
+    assert difference(conf(), conf(ID="b"), "agent", said_as=said_as) == "ID (none) -> b"
+
+
 def test_a_reload_that_was_broken_off_is_found_again(supervision: Supervision) -> None:
     supervision.load([sleeper("one", A="1")])
     supervision.load([sleeper("one", A="2")])

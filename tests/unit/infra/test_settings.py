@@ -8,9 +8,12 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from autopilot.infra.composition import AGENTS, BUILDERS, PROCESSES, environment_of, registry_url
+from autopilot.infra.keys import ensure_key, new_key_beside, take_over
 from autopilot.infra.platform.ports import PortBook, free_port
-from autopilot.infra.process_settings import COMMON, OWN
+from autopilot.infra.process_settings import COMMON, OWN, SAID_AS, SIGNERS
 from autopilot.infra.settings import NotUpError, Settings, SettingsFileError, kafka_config, sources_of
+from autopilot.infra.signers import ensure_first_principals
+from autopilot.schemas.signing import SigningKey
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +128,38 @@ def test_the_content_of_a_file_is_part_of_the_setting_that_names_it(empty_folder
         said.append({name: environment_of(name, settings) for name in PROCESSES})
     changed = [{name for name in PROCESSES if a[name] != b[name]} for a, b in pairwise(said)]
     assert changed == [{"effector"}, {"effector"}]
+
+
+@pytest.mark.parametrize("name", sorted(SIGNERS))
+def test_a_new_key_concerns_the_process_that_signs_with_it_and_no_other(empty_folder: Path, name: str) -> None:
+    settings = Settings(home=empty_folder)
+    ensure_first_principals(settings.keys)
+    before = {process: environment_of(process, settings) for process in PROCESSES}
+    new_key_beside(settings.keys, name)
+    take_over(settings.keys, name)
+    after = {process: environment_of(process, settings) for process in PROCESSES}
+    assert {process for process in PROCESSES if before[process] != after[process]} == {name}
+    changed = {variable for variable, value in after[name].items() if before[name].get(variable) != value}
+    assert {SAID_AS[variable] for variable in changed} == {"its key changed"}
+    private = (settings.keys / f"{name}.key").read_text().strip()
+    assert private not in "".join(after[name].values())
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_whoever_loads_a_key_at_its_start_is_among_those_that_a_new_key_restarts(
+    process: str, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noted(folder: Path, principal: str) -> SigningKey:
+        asked.append(principal)
+        return ensure_key(folder, principal)
+
+    monkeypatch.setattr("autopilot.infra.composition.ensure_key", noted)
+    monkeypatch.setattr("autopilot.infra.notifier.process.plain_consumer", lambda *_: None)
+    PortBook(empty_folder).port("registry", 0)
+    BUILDERS[process](Settings(home=empty_folder, kafka="127.0.0.1:9", api_port=free_port(), otlp_port=free_port()))
+    assert asked == ([process] if process in SIGNERS else [])
 
 
 def test_security_rides_along_to_an_existing_kafka() -> None:
