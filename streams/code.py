@@ -8,13 +8,15 @@ from pathlib import Path
 import autopilot.agents
 import autopilot.policies
 import autopilot.schemas
-from autopilot.streams import fold
+from autopilot.streams import fold, repetition, trust
 
 DECIDING = (autopilot.agents, autopilot.policies, autopilot.schemas)
+_AROUND = (fold, repetition, trust)
+"""What the runtime decides, and remembers in a snapshot."""
 
 
 def code_digest(agent: object) -> str:
-    """The digest of what decides for `agent`: agents, policies, contracts, the fold, and the folder of its class."""
+    """The digest of what decides for `agent`: agents, policies, contracts, the fold with its checks, its own folder."""
     return _digest(type(agent).__module__)
 
 
@@ -28,6 +30,6 @@ def _digest(module: str) -> str:
             whole.update(f"{package.__name__}/{path.relative_to(root).as_posix()}\0".encode())
             whole.update(path.read_bytes())
     beside = Path(str(sys.modules[module].__file__)).parent
-    for source in (Path(str(fold.__file__)), *sorted(beside.glob("*.py"))):
+    for source in (*(Path(str(module.__file__)) for module in _AROUND), *sorted(beside.glob("*.py"))):
         whole.update(source.read_bytes())
     return "sha256:" + whole.hexdigest()

@@ -114,12 +114,16 @@ class PartitionFold(Generic[S]):
         return len(head).to_bytes(4, "big") + head + self.agent.dump_state(self.state)
 
     def load(self, data: bytes, *, same_code: bool = True) -> None:
-        """Takes over a dumped state. What other code had parked is no longer parked under this one."""
+        """Takes over a dumped state. What other code had parked is no longer parked under this one.
+
+        Raises ValueError, KeyError or TypeError when it is of another shape; nothing of it is taken over then.
+        """
         end = 4 + int.from_bytes(data[:4], "big")
-        self.runtime = _RUNTIME_STATE.validate_json(data[4:end])
-        self.state = self.agent.load_state(data[end:])
+        runtime = _runtime_of(data[4:end])
+        state = self.agent.load_state(data[end:])
         if not same_code:
-            self.runtime.parked.clear()
+            runtime.parked.clear()
+        self.runtime, self.state = runtime, state
         self._derive()
 
     @property
@@ -293,6 +297,14 @@ class PartitionFold(Generic[S]):
         )
         outgoing = self._mint.from_outside(Draft(payload, ""), self.runtime.now_us, {})
         return replace(outgoing, partition=record.position.partition)
+
+
+def _runtime_of(data: bytes) -> RuntimeState:
+    """The runtime's part of a dump. Raises ValueError when a field is unknown or missing here: nothing is made up."""
+    runtime = _RUNTIME_STATE.validate_json(data)
+    if _RUNTIME_STATE.dump_json(runtime) != data:
+        raise ValueError("the state of a runtime of another shape")
+    return runtime
 
 
 def _unit(envelope: Envelope) -> str:

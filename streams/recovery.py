@@ -1,8 +1,9 @@
 """Recovery: the newest snapshot, then a fold up to the committed offset that writes nothing.
 
-A snapshot of other code is the last state of an epoch: the new code takes it over (its `load_state` migrates it) and
-an `AgentUpgraded` marks the offset. When it cannot be taken over, the new code folds from the beginning. What the old
-code had parked the new code takes up again.
+A snapshot of other code is the last state of an epoch: the new code takes it over, when the agent's `load_state` can
+read it and the runtime's part has the very fields that it has now. When not, nothing of it is taken over and the new
+code folds the partition from the beginning. Either way an `AgentUpgraded` marks the offset from which the new code
+folded, and what the old code had parked the new code takes up again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
