@@ -1,15 +1,17 @@
 """The effector's work on one partition of the log: what is to be begun, what is to be recorded, in which order.
 
-For each attempt: look at the target; with the partition read to its end ask the gate; record `StepStarted`; act;
-record the result. What the log says is begun and this process did not begin is taken up as its crash class allows.
-Nothing here knows Kafka: the worker reads, commits and calls. A crash is the loss of this object, and a new one on the
-same log goes on.
+For each attempt: look at the target; with the partition read to its end ask the gate; record `StepStarted`; act once
+it is read back and counts; record the result. What the log says is begun and this process did not begin is taken up as
+its crash class allows. While nothing that is recorded would count, nothing is looked at, begun or said; what has come
+of acts that were under way is kept. Nothing here knows Kafka: the worker reads, commits and calls. A crash is the loss
+of this object, and a new one on the same log goes on.
 
-    journal.step(records)        fold what was read
+    journal.step(records)        fold what was read, and act where `StepStarted` is among it
     journal.look()               begin what needs no record: observations and previews
     journal.at_end()             only when the partition was read to its end: acts that may begin now
-    journal.committed(recorded)  those are in the log: act
+    journal.committed(begun)     those are in the log
     journal.results()            what is to be recorded of finished work
+    journal.written(results)     those are in the log
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -64,7 +66,7 @@ def _act(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An act that may begin once `outgoing` is recorded; `prepared` is None for an answer without an act."""
+    """An act that may begin once `outgoing` is on record; `prepared` is None for an answer without an act."""
 
     name: str
     outgoing: tuple[Outgoing, ...]
@@ -89,18 +91,24 @@ class PartitionJournal:
         self._drivers = drivers
         self._jobs = jobs
         self._now_us = now_us
-        self._recorded: set[str] = set()
-        """What this journal has recorded of attempts and previews and has not yet read back."""
+        self._recorded: dict[str, bytes] = {}
+        """What this journal has recorded last of attempts, acts and previews, until these are over."""
+        self._begun: dict[str, Prepared] = {}
+        """Attempts whose `StepStarted` is recorded and not yet read back: it may come after what takes its force."""
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def step(self, records: Sequence[Record]) -> list[Outgoing]:
         """Folds what was read, and gives what is to be written because of it: dead letters."""
-        waiting = {*self._state.open, *self._state.previews}
+        waiting, signers = {*self._state.open, *self._state.previews}, self.fold.signers
         outgoing = self.fold.step(records)
         for name in waiting - {*self._state.open, *self._state.previews}:
             self._jobs.forget(_act(name))
             self._forget(name)
+        if self.unheard or self.fold.signers is not signers:
+            self._take_back(records)
+        for name in [name for name in self._begun if self._state.open[name].started is not None]:
+            self._carry_out(name, self._begun.pop(name))
         return outgoing
 
     def close(self) -> None:
@@ -110,12 +118,25 @@ class PartitionJournal:
 
     def _forget(self, name: str) -> None:
         self._jobs.forget(_look(name))
-        self._recorded -= {name, _act(name)}
+        self._begun.pop(name, None)
+        self._recorded.pop(name, None)
+        self._recorded.pop(_act(name), None)
+
+    def _take_back(self, records: Sequence[Record]) -> None:
+        """What was read back while a key lost its force may not have counted: where it did not, it is said again."""
+        read = {record.value for record in records} if self._recorded else set()
+        for name in [name for name, value in self._recorded.items() if value in read]:
+            del self._recorded[name]
+            if name in self._begun and self._state.open[name].started is None:
+                del self._begun[name]
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
         """Begins the observations before acts, and the previews that were asked for."""
+        if self.unheard:
+            self._overlook()
+            return
         for name, attempt in self._next():
             if attempt.started is None and self._refusal(attempt) is None:
                 undone = self._undone(attempt.request)
@@ -123,6 +144,11 @@ class PartitionJournal:
         for plan_id, asked in self._state.previews.items():
             known = self._state.plans.get(plan_id)
             self._jobs.submit(_look(plan_id), preview, self._drivers, asked.request, known.plan if known else None)
+
+    def _overlook(self) -> None:
+        """What was seen before acts and for previews will be old when it may be used."""
+        for name in {*self._state.open, *self._state.previews}:
+            self._jobs.forget(_look(name))
 
     @property
     def unheard(self) -> str | None:
@@ -134,7 +160,8 @@ class PartitionJournal:
     @property
     def acting(self) -> bool:
         """Whether an act of this partition is under way, or its result is not recorded yet."""
-        return any(self._jobs.has(_act(name)) and _act(name) not in self._recorded for name in self._state.open)
+        begun = (name for name in self._state.open if name in self._begun or self._jobs.has(_act(name)))
+        return any(_act(name) not in self._recorded for name in begun)
 
     @property
     def wants_end(self) -> bool:
@@ -154,20 +181,25 @@ class PartitionJournal:
         return begun
 
     def committed(self, begun: Sequence[Begun]) -> None:
-        """What `at_end` gave is in the log: the acts begin."""
+        """What `at_end` gave is in the log: the acts begin when it is read back."""
         for one in begun:
-            self._recorded.add(one.name)
+            self._recorded[one.name] = one.outgoing[-1].value
             self._jobs.forget(_look(one.name))
             if one.prepared is not None:
-                request = self._state.open[one.name].request
-                prepared = replace(one.prepared, observation=self._before(request, one.prepared.observation))
-                self._jobs.submit(_act(one.name), carry_out, self._drivers, request, prepared)
+                self._begun[one.name] = one.prepared
+
+    def _carry_out(self, name: str, prepared: Prepared) -> None:
+        request = self._state.open[name].request
+        prepared = replace(prepared, observation=self._before(request, prepared.observation))
+        self._jobs.submit(_act(name), carry_out, self._drivers, request, prepared)
 
     # -- recording ---------------------------------------------------------------------------------------------------
 
     def results(self) -> list[tuple[str, Outgoing]]:
-        """What came of finished acts and previews and is not recorded yet, with a name for `written`."""
-        found = []
+        """What came of finished acts and previews and is not recorded yet, with a name; for `written`."""
+        found: list[tuple[str, Outgoing]] = []
+        if self.unheard:
+            return found
         for name, attempt in self._state.open.items():
             if attempt.began is None or attempt.started is None or _act(name) in self._recorded:
                 continue
@@ -180,9 +212,9 @@ class PartitionJournal:
                 found.append((plan_id, self._minted(result, asked.asked, asked.request, 0)))
         return found
 
-    def written(self, names: Sequence[str]) -> None:
+    def written(self, results: Sequence[tuple[str, Outgoing]]) -> None:
         """Those results are in the log."""
-        self._recorded.update(names)
+        self._recorded.update((name, outgoing.value) for name, outgoing in results)
 
     # -- one attempt -------------------------------------------------------------------------------------------------
 
@@ -238,7 +270,7 @@ class PartitionJournal:
         return Begun(name, (self._minted(result, attempt.asked, attempt.request, 1),))
 
     def _take_up(self, name: str, attempt: Attempt, started: StepStarted) -> None:
-        refusal = self.unheard or self._gate.refusal(self._state, attempt.request, self._present_us, again=True)
+        refusal = self._gate.refusal(self._state, attempt.request, self._present_us, again=True)
         undone = self._undone(attempt.request)
         before = self._before(attempt.request, Observation(started.before)).state
         started = started.model_copy(update={"before": dict(before)})
@@ -275,14 +307,14 @@ class PartitionJournal:
 
     def _ready(self, name: str, attempt: Attempt) -> bool:
         """Whether the attempt waits for nothing but the end of the partition."""
-        if name in self._recorded or self._jobs.has(_act(name)):
+        if self.unheard or name in self._recorded or self._jobs.has(_act(name)):
             return False
         if attempt.started is not None:
             return True
         return self._jobs.result(_look(name)) is not None or self._refusal(attempt) is not None
 
     def _refusal(self, attempt: Attempt) -> str | None:
-        return self.unheard or self._gate.refusal(self._state, attempt.request, self._present_us)
+        return self._gate.refusal(self._state, attempt.request, self._present_us)
 
     # -- small things ------------------------------------------------------------------------------------------------
 

@@ -34,8 +34,17 @@ class TargetWatch:
         self._due_s: dict[Watched, float] = {}
         self._log = structlog.get_logger("autopilot.effector").bind(partition=partition)
 
-    def turn(self, configuration: Configuration, placements: Mapping[str, int]) -> Iterator[Draft]:
-        """Looks at what is due, and says what has changed."""
+    def turn(self, configuration: Configuration, placements: Mapping[str, int], *, heard: bool) -> Iterator[Draft]:
+        """Looks at what is due, and says what has changed.
+
+        While what is said would not count (not `heard`) nothing is; then every target is looked at and told anew, since
+        what was said last may have come too late to count.
+        """
+        if not heard:
+            self.close()
+            self._said.clear()
+            self._due_s.clear()
+            return
         if configuration is not self._configuration:
             self._configuration = configuration
             self._watched = list(self._targets(configuration, placements))

@@ -188,12 +188,12 @@ class EffectorWorker:
         results = journal.results()
         if results:
             self._commit(number, [outgoing for _, outgoing in results], consumer)
-            journal.written([name for name, _ in results])
+            journal.written(results)
 
     def _say_observed(self, number: int, consumer: Consumer) -> None:
         partition = self._owned[number]
-        runtime = partition.journal.fold.runtime
-        drafts = list(partition.watch.turn(runtime.configuration, runtime.placements))
+        runtime, heard = partition.journal.fold.runtime, partition.journal.unheard is None
+        drafts = list(partition.watch.turn(runtime.configuration, runtime.placements, heard=heard))
         if drafts:
             now_us = max(_wall_clock_us(), runtime.now_us)
             said = [self._mint.from_outside(draft, now_us, runtime.placements) for draft in drafts]

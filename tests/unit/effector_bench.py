@@ -180,7 +180,7 @@ class Bench:
         if results:
             self._die("before_result")
         self.append([outgoing for _, outgoing in results])
-        self.journal.written([name for name, _ in results])
+        self.journal.written(results)
         if self.journal.wants_end:
             begun = self.journal.at_end()
             self._die("before_intent")

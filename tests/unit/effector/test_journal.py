@@ -163,6 +163,7 @@ def test_an_act_that_was_cut_short_is_not_taken_up_again_during_a_halt() -> None
 def test_a_session_that_is_lost_in_the_middle_of_an_act_does_not_repeat_it() -> None:
     bench = asked(plan(step(1, verb="blast")))
     bench.run(turns=1)
+    bench.read()
     jobs = bench.jobs
     bench.start()
     bench.journal._jobs = jobs
