@@ -128,14 +128,18 @@ def _authorize(
 
 
 def turn_back(state: PolicyState, holding: Holding, reason: str, verdict: Decision | None = None) -> list[Output]:
-    """The held step may not begin, and what was done is undone. Its budget stays spent: the plan was begun."""
+    """The held step, or the one that is next to be, may not begin, and what was done is undone.
+
+    The plan's budget stays spent: it was begun.
+    """
+    step_id = holding.held_step or next(each for each in holding.held_steps if each not in holding.released_steps)
     state.holdings[holding.plan.plan_id] = holding.moved(Trigger.TURN_BACK, state.now_us)
     revoked = AuthorizationRevoked(
         decision_id=holding.decision_id,
         plan_id=holding.plan.plan_id,
         incident_id=holding.plan.incident_id,
-        reason=f"step `{holding.held_step}`: {reason}",
-        step_id=holding.held_step,
+        reason=f"step `{step_id}`: {reason}",
+        step_id=step_id,
         verdict=verdict,
     )
     return [_draft(holding, revoked)]

@@ -312,7 +312,10 @@ class PolicyAgent(FoldingAgent[PolicyState]):
         outputs: list[Output] = []
         for plan_id, holding in list(state.holdings.items()):
             if holding.plan.incident_id == incident_id:
-                outputs += self._let_go(state, holding, "its incident was closed")
+                if HOLDING.accepts(holding.state, Trigger.TURN_BACK) and not holding.ended:
+                    outputs += held_steps.turn_back(state, holding, "its incident was closed")
+                else:
+                    outputs += self._let_go(state, holding, "its incident was closed")
                 del state.holdings[plan_id]
         return outputs
 

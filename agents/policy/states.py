@@ -34,7 +34,7 @@ class Trigger(StrEnum):
     RELEASE = "release"
     """The held step is authorised."""
     TURN_BACK = "turn_back"
-    """The held step may not begin: what was done is undone."""
+    """The held step, or the next one, may not begin: what was done is undone."""
     REVOKE = "revoke"
     WITHDRAW = "withdraw"
     LAPSE = "lapse"
@@ -61,6 +61,7 @@ HOLDING: Lifecycle[HoldingState, Trigger] = Lifecycle(
         (_S.AUTHORIZED, _T.REVOKE): _S.REVOKED,
         (_S.AUTHORIZED, _T.LAPSE): _S.LAPSED,
         (_S.STARTED, _T.HOLD): _S.HELD,
+        (_S.STARTED, _T.TURN_BACK): _S.REVOKED,
         (_S.STARTED, _T.LAPSE): _S.LAPSED,
         (_S.HELD, _T.COUNT): _S.HELD,
         (_S.HELD, _T.RELEASE): _S.STARTED,

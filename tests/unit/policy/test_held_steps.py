@@ -322,3 +322,24 @@ def test_a_plan_that_is_turned_back_has_spent_its_budget() -> None:
     scenario, request = waiting()
     scenario.when(rejected(request)).then(AuthorizationRevoked)
     assert len(scenario.state.ledger.spendings["shop"]) == 1
+
+
+# -- an incident that closes between held steps ----------------------------------------------------------------------
+
+CLOSED = IncidentClosed(incident_id="inc", resolution="escalated", reason="r")
+
+
+def test_an_incident_that_closes_while_a_step_before_a_held_one_is_under_way_turns_back() -> None:
+    """Else nobody would be left to ask about the held one."""
+    scenario, plan_authorized = authorised()
+    said = scenario.events(STARTED).when(CLOSED).then(AuthorizationRevoked).only(AuthorizationRevoked)
+    assert (said.decision_id, said.step_id) == (plan_authorized.decision.decision_id, "2")
+    assert said.reason == "step `2`: its incident was closed"
+    assert len(scenario.state.ledger.spendings["shop"]) == 1
+    scenario.events(stage_verified()).when(held()).then_nothing()
+
+
+def test_an_incident_that_closes_during_the_last_step_turns_nothing_back() -> None:
+    scenario, request = waiting()
+    scenario.events(granted(request)).when(held("3"))
+    scenario.events(granted(scenario.only(ApprovalRequested))).when(CLOSED).then_nothing()

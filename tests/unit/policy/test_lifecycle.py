@@ -14,9 +14,9 @@ def test_nothing_is_authorised_out_of_an_end_or_started_without_authorisation() 
     assert starting == [HoldingState.AUTHORIZED]
 
 
-def test_a_started_plan_is_held_and_released_but_never_revoked_between_its_steps() -> None:
+def test_a_started_plan_is_held_and_released_or_turned_back_but_never_revoked_as_if_it_had_not_begun() -> None:
     assert not HOLDING.accepts(HoldingState.STARTED, Trigger.REVOKE)
-    assert not HOLDING.accepts(HoldingState.STARTED, Trigger.TURN_BACK)
+    assert HOLDING.after(HoldingState.STARTED, Trigger.TURN_BACK) is HoldingState.REVOKED
     leaving = {trigger: state for (before, trigger), state in HOLDING.table.items() if before is HoldingState.HELD}
     assert leaving == {
         Trigger.COUNT: HoldingState.HELD,
