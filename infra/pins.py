@@ -2,7 +2,7 @@
 
 The log is shared, and its signer list says who administers it. So that nobody becomes an administrator for the effector
 by configuration on the log alone, it is told on its own machine who they are. With one in force whom it is not told of,
-it refuses every step.
+it refuses every step, and also what undoes one.
 """
 
 from pathlib import Path
@@ -33,8 +33,8 @@ def advice(unpinned: Principal, pinned: frozenset[str]) -> str:
     """What to do so that the effector acts under an administrator."""
     keys = " ".join([*sorted(pinned), unpinned.public_key])
     return (
-        f"`{unpinned.name}` is an administrator whom the effector is not told of: it will refuse every step until it is"
-        f' started with {SETTING}="{keys}"'
+        f"`{unpinned.name}` is an administrator whom the effector is not told of: it will refuse every step, also what"
+        f' undoes one, until it is started with {SETTING}="{keys}"'
     )
 
 

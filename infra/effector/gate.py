@@ -89,7 +89,7 @@ class Gate(FoldingAgent[GateState]):
         """Why the step must not be taken now, or None. `again`: it was begun before a crash and would be taken up."""
         strange = [key for key in state.authority.administrators if key not in self._pinned]
         if self._pinned and strange:
-            return f"an administrator of the configuration in force, with the key `{strange[0]}`, is not a pinned one"
+            return _under_a_stranger(strange[0])
         if not again and (attempt_of(request) in state.answered or self._has_begun(state, request)):
             return "this attempt was already started"
         decided = state.decisions.get(request.decision_id)
@@ -272,6 +272,14 @@ class Gate(FoldingAgent[GateState]):
 
 
 # -- the checks ------------------------------------------------------------------------------------------------------
+
+
+def _under_a_stranger(key: str) -> str:
+    """Compensations are no exception: the state that a revert puts back is what `StepStarted` says, on the list's word."""
+    return (
+        f"an administrator of the configuration in force, with the key `{key}`, is not a pinned one:"
+        " nothing is done, and nothing undone, until the effector is told of the key or the list is without it"
+    )
 
 
 def _not_authorised(state: GateState, decided: SignedDecision, request: StepRequested) -> str | None:

@@ -26,8 +26,10 @@ from sagas import (
 )
 from scenario import START_US, Said, Scenario, given
 
+from autopilot.agents.executor.bounds import HELD_ANSWER_US
 from autopilot.infra.effector.gate import Gate
-from autopilot.infra.effector.gate_state import KEPT_AFTER_CLOSE_US, Before
+from autopilot.infra.effector.gate_state import KEPT_AFTER_CLOSE_US, KEPT_US, Before
+from autopilot.policies.obligations import LONGEST_REQUEST_MS
 from autopilot.schemas.configuration import Fleet, Service, Signers, TargetRef, document
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.executor import ExecutionCompleted, ExecutionFailed, RollbackStarted, StepRequested
@@ -298,6 +300,18 @@ def test_with_pinned_administrators_another_one_is_refused(pinned: set[str], ref
     assert (why_not(scenario) is not None) is refused
 
 
+def test_under_an_administrator_who_is_not_pinned_nothing_is_undone_either_and_the_reason_says_what_to_do() -> None:
+    begun = [request(TWO), started(), ok(), ROLLBACK]
+    undo = request(TWO, phase="compensation")
+    for pinned, told in (
+        (ADA, None),
+        (BOB, f"`{ADA.public_key}`, is not a pinned one: nothing is done, and nothing un"),
+    ):
+        scenario = given(Gate(frozenset({pinned.public_key})), [signers()], TWO, signed(TWO), *begun)
+        why = why_not(scenario, undo)
+        assert (why is None) if told is None else (told in (why or ""))
+
+
 def filled(close: Callable[[], list[Payload]]) -> Scenario:
     scenario = authorised().events(request(TWO), started(), ok(), ROLLBACK, REVOKED, request(TWO, attempt=3))
     return scenario.events(*close())
@@ -312,3 +326,7 @@ def test_what_belongs_to_an_incident_is_forgotten_an_hour_after_it_closed_or_aft
         scenario.after(seconds=2)
         fresh = given(Gate(), [signers()], Tick(at_us=scenario.now_us)).state
         assert scenario.state == fresh
+
+
+def test_the_longest_request_is_answered_before_what_it_is_about_is_forgotten() -> None:
+    assert LONGEST_REQUEST_MS * 1_000 + HELD_ANSWER_US < KEPT_US
