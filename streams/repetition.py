@@ -7,7 +7,8 @@ the log caused counts only in the partition of its cause. Beyond that it matters
   fresh: one that was heard already does not, nor one that is a day old.
 - Policy, executor and verifier answer one record of the partition after another, so that what each of them says stands
   in the order of its causes, however late it comes: an agent that was away for a week says what it has to say then.
-  What would go back behind what the same signer said last is a repetition.
+  What would go back behind what the same process said last is a repetition. A process is known by its signer and by the
+  producer in the signed envelope, since one principal may have the roles, and hold the key, of several.
 - The effector answers in the order in which targets are done. Its answers are known again for a day; after that they
   are about an attempt that has long been answered, which is how their readers know them.
 
@@ -39,7 +40,7 @@ _BOUND: Final = frozenset(
 
 @dataclass
 class LastWords:
-    """How far a signer's answers have come: the offset of the last cause, and the ids of what it said about it."""
+    """How far a process has come with its answers: the last cause's offset, and the ids of what it said about it."""
 
     cause_offset: int
     event_ids: list[str]
@@ -52,7 +53,7 @@ class Heard:
     until_us: dict[str, int] = field(default_factory=dict)
     """Event id -> until when it is remembered."""
     answers: dict[str, LastWords] = field(default_factory=dict)
-    """Signer -> its last answers."""
+    """`producer/signer` -> its last answers."""
     swept_us: int = 0
 
 
@@ -87,12 +88,13 @@ def check_place(record: Record, event: Event[Any]) -> Rejection | None:
 
 def _check_order(event: Event[Any], signed_by: str, heard: Heard) -> Rejection | None:
     cause_offset, event_id = event.envelope.cause_offset, event.envelope.event_id
-    last = heard.answers.get(signed_by)
+    process = f"{event.envelope.producer}/{signed_by}"
+    last = heard.answers.get(process)
     if last is None or cause_offset > last.cause_offset:
-        heard.answers[signed_by] = LastWords(cause_offset, [event_id])
+        heard.answers[process] = LastWords(cause_offset, [event_id])
         return None
     if cause_offset < last.cause_offset:
-        expected = f"none before {last.cause_offset}, about which `{signed_by}` has spoken since"
+        expected = f"none before {last.cause_offset}, about which `{process}` has spoken since"
         return Rejection("cause_offset", str(cause_offset), expected)
     if event_id in last.event_ids:
         return _again(event_id)

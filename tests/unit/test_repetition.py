@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from effector_bench import Bench
 from loop import EFFECTOR, EXECUTOR
-from sagas import ADA, BOB, POLICY, authorization, ok, plan, request, signers
+from sagas import ADA, BOB, POLICY, authorization, ok, outcome, plan, request, signers
 from scenario import START_US
 
 from autopilot.agents.planner import Planner
@@ -15,9 +15,11 @@ from autopilot.schemas.configuration import Configuration, Principal, Role, Sign
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Event, Position, Recorded
 from autopilot.schemas.events.effector import TargetObserved
+from autopilot.schemas.events.executor import ExecutionCompleted
 from autopilot.schemas.events.people import ConfigurationActivated, Document, Halt, Resume
 from autopilot.schemas.events.policy import AuthorizationRevoked
 from autopilot.schemas.events.runtime import DeadLettered, Tick
+from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.fold import PartitionFold
@@ -148,6 +150,30 @@ def test_what_an_agent_said_before_it_spoke_about_something_later_is_never_heard
     said = [_configuration(), first, second, both, later(4), first, late]
     assert letters(fold, said) == [("repeated", "cause_offset")] * 2
     assert list(fold.state.revoked) == ["dec-1", "dec-2", "dec-3"]
+
+
+def test_two_agents_with_one_key_speak_each_in_its_own_order() -> None:
+    codec, heard = Codec(BundledRegistry()), Heard()
+    one_key = SigningKey.from_bytes("agents", b"z" * 32)
+    done = ExecutionCompleted(execution_id="e", plan_id="plan-1", incident_id="inc-1")
+    offset = 200
+
+    def said(producer: str, payload: Payload, cause: int) -> bool:
+        nonlocal offset
+        offset += 1
+        mint = Mint(codec, producer, 2, key=one_key, signs=frozenset({payload.event_type()}))
+        because = Recorded(Position("autopilot.log", 0, cause), _outside(plan()))
+        event = mint.of_cause(Draft(payload, "shop", "cart", "inc-1"), because, 0, {}, START_US)
+        record = Record(Position("autopilot.log", 0, offset), 0, event.key, event.value, event.headers)
+        return check_repetition(record, codec.decode(event.value), one_key.principal, heard, START_US) is None
+
+    verdict = OutcomeVerified(outcome=outcome())
+    assert said("executor", done, 120)
+    assert said("verifier", verdict, 110)
+    assert said("executor", done, 130)
+    assert not said("executor", done, 120)
+    assert said("verifier", verdict, 115)
+    assert not said("verifier", verdict, 110)
 
 
 def test_what_the_effector_answers_may_come_in_any_order_and_is_known_again() -> None:
