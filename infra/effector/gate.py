@@ -275,7 +275,7 @@ class Gate(FoldingAgent[GateState]):
 
 
 def _under_a_stranger(key: str) -> str:
-    """Compensations are no exception: the state that a revert puts back is what `StepStarted` says, on the list's word."""
+    """Compensations are no exception: what a revert puts back is told by a `StepStarted`, on the word of that list."""
     return (
         f"an administrator of the configuration in force, with the key `{key}`, is not a pinned one:"
         " nothing is done, and nothing undone, until the effector is told of the key or the list is without it"
