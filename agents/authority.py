@@ -90,7 +90,11 @@ class Authority:
             del self.halts[scope]
 
     def may_resume(self, scope: str) -> list[str]:
-        """Who could end a halt of the scope: all who may halt, save who gave the only one."""
+        """Who could end a halt of the scope: all who may halt now, save who gave the only one.
+
+        With several halts each of them could end the others', also those of somebody who has lost the role since; their
+        own stays until another person ends it, if there is one.
+        """
         open_here = self.halts.get(scope, {})
         able = {name for name in self.roles if self.has(name, *MAY_HALT)}
         return sorted(able - open_here.keys() if len(open_here) == 1 else able)
@@ -106,6 +110,11 @@ class Authority:
             roles = sorted(self.roles.get(signed_by, ()))
             return Rejection("ordered_by", f"`{ordered_by}` with roles {roles}", "an operator or an administrator")
         return None
+
+
+def not_of_the_policy(recorded: Recorded[Any]) -> Rejection:
+    """Why words do not count that only a principal with the role policy may say."""
+    return Rejection("signature", f"of `{recorded.signed_by or 'nobody known'}`", "of a principal with the role policy")
 
 
 def _ids_of(halts: Mapping[str, OpenHalt]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.authority import not_of_the_policy
 from autopilot.agents.executor.breaker import breaker_of, lets_through
 from autopilot.agents.executor.saga import Saga
 from autopilot.agents.executor.states import (
@@ -140,7 +141,7 @@ class Executor(FoldingAgent[ExecutorState]):
         authorization = recorded.payload
         decision = authorization.decision
         if not state.authority.has(recorded.signed_by, Role.POLICY):
-            return [_unsigned(recorded)]
+            return [not_of_the_policy(recorded)]
         if any(e.plan_id == decision.plan_id for e in state.executions.values()):
             return [Rejection("decision.plan_id", f"`{decision.plan_id}`", "a plan that was not executed before")]
         now_us = _now_us(state, recorded)
@@ -177,7 +178,7 @@ class Executor(FoldingAgent[ExecutorState]):
     def _step_authorized(state: ExecutorState, recorded: Recorded[StepAuthorized]) -> Sequence[Output]:
         authorization = recorded.payload
         if not state.authority.has(recorded.signed_by, Role.POLICY):
-            return [_unsigned(recorded)]
+            return [not_of_the_policy(recorded)]
         execution = state.executions.get(execution_of(authorization.plan_decision_id))
         if execution is None:
             return []
@@ -191,7 +192,7 @@ class Executor(FoldingAgent[ExecutorState]):
     def _revoked(state: ExecutorState, recorded: Recorded[AuthorizationRevoked]) -> Sequence[Output]:
         payload = recorded.payload
         if not state.authority.has(recorded.signed_by, Role.POLICY):
-            return [_unsigned(recorded)]
+            return [not_of_the_policy(recorded)]
         now_us = _now_us(state, recorded)
         state.revoked[payload.decision_id] = now_us
         execution = state.executions.get(execution_of(payload.decision_id))
@@ -289,10 +290,6 @@ def _present(state: ExecutorState, recorded: Recorded[Any]) -> Saga | None:
     if execution.pending[0] != result.step_id or result.attempt > execution.attempt:
         return None
     return Saga(state, execution, _now_us(state, recorded))
-
-
-def _unsigned(recorded: Recorded[Any]) -> Rejection:
-    return Rejection("signature", f"of `{recorded.signed_by or 'nobody known'}`", "of a principal with the role policy")
 
 
 def _obstacle(state: ExecutorState, authorization: PlanAuthorized, now_us: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.authority import not_of_the_policy
 from autopilot.agents.executor.states import (
     COMPENSATION,
     FORWARD,
@@ -28,6 +29,8 @@ from autopilot.infra.effector.gate_state import (
     SignedDecision,
     SignedStep,
     Told,
+    begin,
+    expired,
     forget,
     remember,
     step_of,
@@ -46,6 +49,7 @@ from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionFailed,
     ExecutionRolledBack,
+    ExecutionStarted,
     RollbackStarted,
     StepRequested,
 )
@@ -53,7 +57,7 @@ from autopilot.schemas.events.people import ConfigurationActivated, Halt, Resume
 from autopilot.schemas.events.planner import REVERT, IncidentClosed, PlanProposed, Step
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized, PreviewRequested, StepAuthorized
 from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.events.verifier import OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeVerified
 from autopilot.schemas.plan_hash import plan_hash
 
 StepResult = StepSucceeded | StepFailed | StepIndeterminate
@@ -108,7 +112,7 @@ class Gate(FoldingAgent[GateState]):
     @staticmethod
     def _tick(state: GateState, recorded: Recorded[Tick]) -> Sequence[Output]:
         state.now_us = recorded.payload.at_us
-        gone = {incident for incident, until_us in state.seen_us.items() if until_us < state.now_us}
+        gone = expired(state)
         if gone:
             forget(state, gone)
         return []
@@ -152,7 +156,7 @@ class Gate(FoldingAgent[GateState]):
     def _authorized(state: GateState, recorded: Recorded[PlanAuthorized]) -> Sequence[Output]:
         decision = recorded.payload.decision
         if recorded.signed_by is None or not state.authority.has(recorded.signed_by, Role.POLICY):
-            return [_unsigned(recorded)]
+            return [not_of_the_policy(recorded)]
         if decision.decision_id in state.decisions:
             return [Rejection("decision_id", f"`{decision.decision_id}`", "a decision that was not made before")]
         remember(state, decision.incident_id, recorded)
@@ -165,7 +169,7 @@ class Gate(FoldingAgent[GateState]):
     def _step_authorized(state: GateState, recorded: Recorded[StepAuthorized]) -> Sequence[Output]:
         said = recorded.payload
         if recorded.signed_by is None or not state.authority.has(recorded.signed_by, Role.POLICY):
-            return [_unsigned(recorded)]
+            return [not_of_the_policy(recorded)]
         name = f"{said.plan_decision_id}/{said.step_id}"
         if name in state.held:
             return [Rejection("step_id", f"`{name}`", "a held step that was not authorised before")]
@@ -176,9 +180,14 @@ class Gate(FoldingAgent[GateState]):
     @staticmethod
     def _revoked(state: GateState, recorded: Recorded[AuthorizationRevoked]) -> Sequence[Output]:
         if not state.authority.has(recorded.signed_by, Role.POLICY):
-            return [_unsigned(recorded)]
+            return [not_of_the_policy(recorded)]
         remember(state, recorded.payload.incident_id, recorded)
         state.revoked[recorded.payload.decision_id] = recorded.payload.incident_id
+        return []
+
+    @staticmethod
+    def _begun(state: GateState, recorded: Recorded[ExecutionStarted]) -> Sequence[Output]:
+        begin(state, recorded.payload)
         return []
 
     @staticmethod
@@ -192,12 +201,16 @@ class Gate(FoldingAgent[GateState]):
         elif execution_id:
             state.undoing.pop(execution_id, None)
             state.ended[execution_id] = incident_id
+            if not isinstance(recorded.payload, ExecutionCompleted):
+                state.in_hand.pop(execution_id, None)
         return []
 
     @staticmethod
-    def _verified(state: GateState, recorded: Recorded[OutcomeVerified]) -> Sequence[Output]:
+    def _judged(state: GateState, recorded: Recorded[OutcomeVerified | OutcomeInconclusive]) -> Sequence[Output]:
         outcome = recorded.payload.outcome
-        if outcome.step_id:
+        if outcome.phase == "remedy" and outcome.execution_id not in state.undoing:
+            state.in_hand.pop(outcome.execution_id, None)
+        elif outcome.step_id and isinstance(recorded.payload, OutcomeVerified):
             state.passed[f"{outcome.execution_id}/{outcome.step_id}"] = outcome.incident_id
         return []
 
@@ -220,6 +233,7 @@ class Gate(FoldingAgent[GateState]):
             state.befores.setdefault(started.idempotency_key, Before(started.incident_id, started.before))
             if started.phase == FORWARD:
                 state.begun[step_of(started)] = started.incident_id
+                begin(state, started)
         return []
 
     @staticmethod
@@ -255,11 +269,13 @@ class Gate(FoldingAgent[GateState]):
         PlanAuthorized: _authorized,
         StepAuthorized: _step_authorized,
         AuthorizationRevoked: _revoked,
+        ExecutionStarted: _begun,
         RollbackStarted: _turned,
         ExecutionCompleted: _turned,
         ExecutionFailed: _turned,
         ExecutionRolledBack: _turned,
-        OutcomeVerified: _verified,
+        OutcomeVerified: _judged,
+        OutcomeInconclusive: _judged,
         StepRequested: _requested,
         StepStarted: _started,
         StepSucceeded: _result,
@@ -381,7 +397,3 @@ def _reverts(request: StepRequested, step: Step) -> bool:
 
 def _told(recorded: Recorded[Any]) -> Told:
     return Told(recorded.position.partition, recorded.position.offset, recorded.envelope)
-
-
-def _unsigned(recorded: Recorded[Any]) -> Rejection:
-    return Rejection("signature", f"of `{recorded.signed_by or 'nobody known'}`", "of a principal with the role policy")

@@ -4,17 +4,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autopilot.agents.authority import Authority
-from autopilot.agents.executor.states import KnownPlan
+from autopilot.agents.executor.states import KnownPlan, execution_of
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Envelope, Position, Recorded
 from autopilot.schemas.events.effector import StepStarted
-from autopilot.schemas.events.executor import StepRequested
+from autopilot.schemas.events.executor import ExecutionStarted, StepRequested
 from autopilot.schemas.events.policy import PlanAuthorized, PreviewRequested, StepAuthorized
 
 KEPT_AFTER_CLOSE_US = 3_600_000_000
 """How long what belongs to a closed incident is remembered: an hour."""
 KEPT_US = 7 * 86_400_000_000
-"""How long what belongs to an incident is remembered at most."""
+"""How long what belongs to an incident is remembered after the last word about it."""
+IN_HAND_KEPT_US = 90 * 86_400_000_000
+"""How much longer it is remembered, at most, while an execution of it is in hand: 90 days."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,11 @@ class GateState:
     undoing: dict[str, str] = field(default_factory=dict)
     """Executions whose rollback is under way, and their incidents."""
     ended: dict[str, str] = field(default_factory=dict)
-    """Executions that take no step any more, and their incidents."""
+    """Executions that take no forward step any more, and their incidents."""
+    in_hand: dict[str, str] = field(default_factory=dict)
+    """Executions that were begun, of which steps may yet be asked for or have to be undone, and their incidents: those
+    that have neither failed nor been rolled back, and have no verdict that leaves them in place.
+    """
     open: dict[str, Attempt] = field(default_factory=dict)
     answered: dict[str, str] = field(default_factory=dict)
     """Attempts with a result, and their incidents."""
@@ -124,6 +130,27 @@ def remember(state: GateState, incident_id: str, recorded: Recorded[Any]) -> Non
     state.seen_us[incident_id] = max(state.seen_us.get(incident_id, 0), now_us + KEPT_US)
 
 
+def begin(state: GateState, payload: ExecutionStarted | StepStarted) -> None:
+    """Notes that an execution is in hand, if the policy has signed the decision that it is of."""
+    decided, execution_id = state.decisions.get(payload.decision_id), payload.execution_id
+    if decided is not None and execution_id == execution_of(payload.decision_id) and execution_id not in state.ended:
+        state.in_hand[execution_id] = decided.authorization.decision.incident_id
+
+
+def expired(state: GateState) -> set[str]:
+    """The incidents whose time to be remembered is over.
+
+    A halt, or an executor that is down, may leave an execution half done for as long as it lasts, and what undoes it
+    must still be known then. One whose end never comes is given up in the end, so that memory stays bounded by what was
+    begun in `IN_HAND_KEPT_US`.
+    """
+    over = {incident for incident, until_us in state.seen_us.items() if until_us < state.now_us}
+    if not over:
+        return over
+    in_hand = set(state.in_hand.values())
+    return {i for i in over if i not in in_hand or state.seen_us[i] + IN_HAND_KEPT_US < state.now_us}
+
+
 def forget(state: GateState, incidents: set[str]) -> None:
     """Drops what belongs to `incidents`."""
     state.decisions = {
@@ -142,6 +169,7 @@ def forget(state: GateState, incidents: set[str]) -> None:
         state.revoked,
         state.undoing,
         state.ended,
+        state.in_hand,
         state.answered,
         state.succeeded,
         state.unknown,
