@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
 from autopilot.policies.facts import FACTS_VERSION, SPECS, Value, unknown_fact
-from autopilot.policies.obligations import OBLIGATIONS, parameter_of, tolerances_of
+from autopilot.policies.obligations import OBLIGATIONS, ParameterSpec, parameter_of, tolerances_of
 from autopilot.schemas.configuration import KINDS, Name, Written, canonical
 
 ParamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -56,6 +56,18 @@ class Param(Written):
     description: str
 
 
+def _expected(value: int | str, parameter: ParameterSpec) -> str:
+    """What a parameter should be, where the value is none of that; empty where it is."""
+    if parameter.whole:
+        if not isinstance(value, int) or value < 1:
+            return "a whole number of at least 1"
+        most = parameter.most
+        return f"a whole number of at most {most}" if most is not None and value > most else ""
+    if not isinstance(value, str) or not value:
+        return "a text"
+    return parameter.meaning if parameter.pattern and not fullmatch(parameter.pattern, value) else ""
+
+
 class RuleObligation(Written):
     """What an `obligate` rule asks for. Texts may hold `{fact}` and `{params.name}`."""
 
@@ -73,13 +85,9 @@ class RuleObligation(Written):
             more = f", and may have {', '.join(optional)}" if optional else ""
             raise ValueError(f"`{self.name}` takes exactly the parameters {', '.join(needed)}{more}")
         for name, value in self.parameters.items():
-            parameter = spec.parameters[name]
-            if parameter.whole and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"`{name}` is {value!r}: write a whole number of at least 1")
-            if not parameter.whole and not (isinstance(value, str) and value):
-                raise ValueError(f"`{name}` is {value!r}: write a text")
-            if parameter.pattern and not fullmatch(parameter.pattern, str(value)):
-                raise ValueError(f"`{name}` is {value!r}: write {parameter.meaning}")
+            expected = _expected(value, spec.parameters[name])
+            if expected:
+                raise ValueError(f"`{name}` is {value!r}: write {expected}")
         if "ask" in self.parameters and parameter_of(self.name, self.parameters, "per") != "step":
             raise ValueError("`ask` says when each step is asked for: write `per: step` as well, or leave it out")
         for name in tolerances_of(str(self.parameters.get("tolerances", ""))):

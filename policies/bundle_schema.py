@@ -14,7 +14,6 @@ from autopilot.policies.facts import FACTS, FACTS_VERSION, FactSpec
 from autopilot.policies.obligations import OBLIGATIONS
 
 FILE_NAME: Final = "policy-bundle.schema.json"
-_COUNT: Final = {"type": "integer", "minimum": 1}
 
 
 def bundle_schema() -> dict[str, Any]:
@@ -44,7 +43,7 @@ def _fact(spec: FactSpec) -> dict[str, Any]:
 def _obligation(name: str) -> dict[str, Any]:
     spec = OBLIGATIONS[name]
     parameters = {
-        parameter: {"description": each.meaning, **(_COUNT if each.whole else _text(each.pattern))}
+        parameter: {"description": each.meaning, **(_count(each.most) if each.whole else _text(each.pattern))}
         for parameter, each in spec.parameters.items()
     }
     needed = [parameter for parameter, each in spec.parameters.items() if not each.optional]
@@ -56,6 +55,10 @@ def _obligation(name: str) -> dict[str, Any]:
             "parameters": {"properties": parameters, "required": needed, "additionalProperties": False},
         },
     }
+
+
+def _count(most: int | None) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 1, **({"maximum": most} if most is not None else {})}
 
 
 def _text(pattern: str) -> dict[str, Any]:

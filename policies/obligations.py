@@ -9,6 +9,8 @@ APPROVAL: Final = "approval"
 NOTIFY: Final = "notify"
 WHEN_REACHED: Final = "when_reached"
 BEFORE_START: Final = "before_start"
+LONGEST_REQUEST_MS: Final = 6 * 86_400_000
+"""Longest time that people may be given: six days. The effector remembers for a week what a held step is of."""
 TOLERANCES: Final = r"[a-z_]+:[0-9]{1,16}(\s*,\s*[a-z_]+:[0-9]{1,16})*"
 """How tolerances are written."""
 
@@ -20,6 +22,8 @@ class ParameterSpec:
     meaning: str
     whole: bool = False
     optional: bool = False
+    most: int | None = None
+    """The largest whole number; None for no bound."""
     pattern: str = ""
     """What a text must match as a whole; anything when empty."""
     default: str = ""
@@ -40,7 +44,12 @@ OBLIGATIONS: Final[Mapping[str, ObligationSpec]] = {
         {
             "group": ParameterSpec("The role in the signer list whose members may approve"),
             "needed": ParameterSpec("How many different people must approve, at least 1", whole=True),
-            "expires_ms": ParameterSpec("How long the request stands, in milliseconds; then the plan is denied", True),
+            "expires_ms": ParameterSpec(
+                f"How long the request stands, in milliseconds, at most {LONGEST_REQUEST_MS} (six days);"
+                " then the plan is denied",
+                whole=True,
+                most=LONGEST_REQUEST_MS,
+            ),
             "per": ParameterSpec(
                 "`plan` (without it), or `step`: each step is approved on its own",
                 optional=True,

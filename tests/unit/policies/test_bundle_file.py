@@ -97,6 +97,7 @@ def test_an_error_says_where_it_is_and_what_to_write(old: str, new: str, problem
         ("name: approval", "name: aproval", "unknown obligation `aproval`: write one of approval, notify"),
         ("needed: 1", "needed: 0", "write a whole number of at least 1"),
         ("needed: 1", "needed: one", "write a whole number of at least 1"),
+        ("s: 1000", "s: 518400001", "`expires_ms` is 518400001: write a whole number of at most 518400000"),
         ("group: approver, ", "", "takes exactly the parameters group, needed, expires_ms"),
         ("effect: obligate", "effect: deny", "`obligation` belongs to rules with `effect: obligate`"),
         ("id: ask", "id: sure", "mine.yaml:15:9: `rules.1.id`: the rule id `sure` is used twice"),
