@@ -6,6 +6,7 @@ StreamError                 something between us and the broker
 +-- UnreachableError        wait and try again: the broker does not answer
 +-- TornSnapshotError       ignore the snapshot and use an older one, or fold from the beginning
 +-- RestoredLogError        point the agents at another cluster: this one holds a restored archive, for reading
++-- UnknownTrustError       delete what was counted and count from the log's begin
 """
 
 
@@ -27,3 +28,7 @@ class TornSnapshotError(StreamError):
 
 class RestoredLogError(StreamError):
     """The log was restored from an archive. Agents that went on with it would repeat what it already says."""
+
+
+class UnknownTrustError(StreamError):
+    """A log was read in part by somebody who did not keep whose signatures count, so that nobody knows it here."""

@@ -19,6 +19,7 @@ from autopilot.schemas.events.kpis import KpiWindowClosed
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.policy import PlanAuthorized
 from autopilot.schemas.identity import content_id
+from autopilot.streams.errors import UnknownTrustError
 from autopilot.streams.kpis.fold import HANDLERS, NO_ROW, DomainRow, Window, apply, pass_time
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
@@ -33,13 +34,31 @@ _WANTED = frozenset(model.event_type().encode() for model in HANDLERS)
 
 
 class TrustRow(Contract):
-    """Whose signatures count in a partition. Every record before `next_offset` is applied."""
+    """Whose signatures count in a partition. Every record before `next_offset` is applied.
+
+    There is one from the partition's first record on: without one, what was read may hold the genesis.
+    """
 
     next_offset: int = optional("The offset after the activation.", 0)
     configuration: Configuration = optional("What is in force, as far as signatures need it.", Configuration())
 
 
 NO_TRUST = TrustRow()
+"""That of a partition of which nothing was read yet: the next activation may be the genesis."""
+
+
+def trust_of(kept: TrustRow | None, rows: Mapping[str, DomainRow], next_offset: int) -> TrustRow:
+    """Whose signatures count, by what is kept of a partition that is read from `next_offset` on.
+
+    Raises `UnknownTrustError` when that is not its begin and no `TrustRow` is kept: the genesis may be behind, and any
+    list that came now would be taken for it.
+    """
+    if kept is None and (rows or next_offset):
+        raise UnknownTrustError(
+            f"counted up to offset {next_offset} without the signer list that is kept with the counts since, so that "
+            "nobody knows whose signatures count"
+        )
+    return kept or NO_TRUST
 
 
 @dataclass(frozen=True, slots=True)

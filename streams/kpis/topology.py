@@ -27,8 +27,9 @@ from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Position
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
+from autopilot.streams.errors import UnknownTrustError
 from autopilot.streams.kpis.fold import DomainRow
-from autopilot.streams.kpis.partition import NO_DOMAIN, NO_TRUST, PRODUCER, PartitionKpis, TrustRow
+from autopilot.streams.kpis.partition import NO_DOMAIN, PRODUCER, PartitionKpis, TrustRow, trust_of
 from autopilot.streams.kpis.transport import ReadCommittedTransport, worker_settings
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing, Record
@@ -98,6 +99,8 @@ class FollowingTable(faust.Table[bytes, bytes]):
 class Pending:
     """What was folded and is not yet written."""
 
+    begun: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    """The trust rows of partitions that are read from their begin; they come before anything else."""
     said: list[Outgoing] = field(default_factory=list)
     rows: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     events: list[EventT[bytes]] = field(default_factory=list)
@@ -108,6 +111,7 @@ class KpiTopology:
 
     def __init__(self, options: KpiOptions) -> None:
         self._options = options
+        self._group = GROUP if options.run == LIVE_RUN else f"{GROUP}.{options.run}"
         codec = Codec(options.registry)
         self._codec = codec
         self._mint = Mint(codec, PRODUCER, options.partitions, options.run)
@@ -123,12 +127,15 @@ class KpiTopology:
         A fault ends the process as well, with exit code 1. Nothing is lost by either: what is not acknowledged is
         delivered again.
         """
+        asyncio.run(self._work_or_end(stop))
+        os._exit(0)
+
+    async def _work_or_end(self, stop: threading.Event) -> None:
         try:
-            asyncio.run(self._work(stop))
+            await self._work(stop)
         except Exception as error:
             self._log.exception("the topology has failed", error=repr(error))
-            os._exit(1)
-        os._exit(0)
+            os._exit(1)  # here: the event loop's own end would wait for Faust's tasks, some of which do not end
 
     async def _work(self, stop: threading.Event) -> None:
         app = self._app()
@@ -156,7 +163,7 @@ class KpiTopology:
         """The app: one agent on the log, one table."""
         options = self._options
         app = faust.App(
-            GROUP if options.run == LIVE_RUN else f"{GROUP}.{options.run}",
+            self._group,
             **worker_settings(options.kafka),
             autodiscover=False,
             broker_client_id=f"{GROUP}-{options.instance}",
@@ -177,6 +184,7 @@ class KpiTopology:
             web_enabled=False,
         )
         app.transport = ReadCommittedTransport(app.conf.broker_consumer, app)
+        self._faust = app
         raw: dict[str, Any] = dict.fromkeys(("key_serializer", "value_serializer"), "raw")
         log = app.topic(str(Topic.LOG), partitions=options.partitions, **raw)
         self._kpis = app.topic(str(Topic.KPIS), partitions=options.partitions, **raw)
@@ -212,7 +220,7 @@ class KpiTopology:
         number = record.position.partition
         kpis = self._partitions.get(number)
         if kpis is None:
-            rows, trust = self._load(number)
+            rows, trust = self._load(record.position)
             kpis = self._partitions[number] = PartitionKpis(number, rows, self._codec, self._mint, trust)
         for change in kpis.take(record):
             self._pending.said += change.said
@@ -238,6 +246,7 @@ class KpiTopology:
                 raise
 
     async def _write_out(self, pending: Pending) -> None:
+        await self._rows.keep(pending.begun)
         sent = [await self._kpis.send(**_sending(out)) for out in pending.said]
         for one in sent:
             await one
@@ -253,12 +262,26 @@ class KpiTopology:
             await self._write()
         self._partitions.clear()
 
-    def _load(self, partition: int) -> tuple[dict[str, DomainRow], TrustRow]:
+    def _load(self, position: Position) -> tuple[dict[str, DomainRow], TrustRow]:
+        partition = position.partition
         prefix = _key(partition, NO_DOMAIN)
         kept = {bytes(key): value for key, value in self._rows.items() if bytes(key).startswith(prefix)}
-        trust = TrustRow.model_validate_json(kept.pop(prefix)) if prefix in kept else NO_TRUST
+        known = TrustRow.model_validate_json(kept.pop(prefix)) if prefix in kept else None
         rows = {key.removeprefix(prefix).decode(): DomainRow.model_validate_json(row) for key, row in kept.items()}
+        consumer: Any = self._faust.consumer
+        try:
+            trust = trust_of(known, rows, consumer.committed_offset(TP(position.topic, partition)))
+        except UnknownTrustError as error:
+            raise UnknownTrustError(f"{position.topic}[{partition}] was {error}: {self._anew()}") from None
+        if known is None:
+            self._pending.begun[partition, prefix] = trust.model_dump_json().encode()
         return rows, trust
+
+    def _anew(self) -> str:
+        return (
+            f"delete the consumer group `{self._group}`, the topics `{Topic.KPIS}` and `{Topic.KPI_STATE}` and the "
+            f"folder `{self._options.folder}`, then `autopilot up`: the whole log is counted anew (docs/kpis.md)"
+        )
 
 
 def _key(partition: int, domain: str) -> bytes:

@@ -30,6 +30,10 @@ class ReadCommittedConsumer(driver.Consumer):
     commits up to the first such gap. Here records are acknowledged in their order, so the last one decides.
     """
 
+    def committed_offset(self, tp: TP) -> int:
+        """From where on the group reads a partition that it owns, as far as it has committed; 0 when it never has."""
+        return self._committed_offset.get(tp) or 0
+
     def _new_consumer_thread(self) -> ReadCommittedThread:
         return ReadCommittedThread(self, loop=self.loop, beacon=self.beacon)
 

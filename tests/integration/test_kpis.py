@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from kpi_count import difference, said
 from loop import ADMINISTRATOR, KEYS, signers
 
+from autopilot.infra.platform.topics import create_topics
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
@@ -230,6 +231,10 @@ class Mortal:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
 
+    def ended(self) -> int:
+        """The exit code, once it has ended by itself."""
+        return self._process.wait(40)
+
     def log(self) -> str:
         return self._log.read_text()
 
@@ -294,6 +299,48 @@ def test_killed_again_and_again_it_counts_what_a_fresh_count_does(
     print(f"{len(windows)} windows, {again} said again, {writer.second} s in the log")
     assert len(windows) > 100
     assert mortal.stop() == 0
+
+
+def test_where_the_log_was_read_without_its_signer_list_nothing_is_counted_until_all_is_counted_anew(
+    log: dict[str, str], tmp_path: Path
+) -> None:
+    writer = Writer(log, 7)
+    writer.write(200, aborted=0)
+    client = AdminClient(log)
+    wait_for(lambda: is_gone(client), 30, lambda: "another test's member is still waited for")
+    read_until = [TopicPartition(str(Topic.LOG), p, 60) for p in range(4)]
+    consumer = Consumer({**log, "group.id": "kpis"})
+    consumer.commit(offsets=read_until, asynchronous=False)  # as a version left it that kept no signer list
+    consumer.close()
+    writer.write(200, aborted=0)
+    mortal = Mortal(log, tmp_path / "rows")
+    try:
+        assert mortal.ended() == 1
+    finally:
+        mortal.kill()
+    assert "counted up to offset 60 without the signer list" in mortal.log()
+    assert "delete the consumer group `kpis`, the topics `autopilot.kpis` and `autopilot.kpi-state`" in mortal.log()
+    assert (ends(log, Topic.KPIS), ends(log, Topic.KPI_STATE), committed(log)) == (0, 0, 240)
+    wait_for(lambda: is_gone(client), 30, mortal.log)
+    for done in client.delete_topics([str(Topic.KPIS), str(Topic.KPI_STATE)]).values():
+        done.result()
+    shutil.rmtree(mortal.folder)
+    wait_for(lambda: bool(create_topics(log, 4)), 30, mortal.log)
+    mortal.start()
+    try:
+        writer.second += 3_600
+        writer.write(1, aborted=0, opens=False)
+        wait_for(lambda: not difference(*both(log)), 40, lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
+        assert sum(event.payload.figures.authorized for event in both(log)[1]) > 0
+    finally:
+        mortal.kill()
+
+
+def is_gone(client: AdminClient) -> bool:
+    """Whether there is no group any more: it is not deleted while the broker still counts on a member's return."""
+    (done,) = client.delete_consumer_groups(["kpis"]).values()
+    error = done.exception()
+    return error is None or error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
 
 
 def both(kafka: Mapping[str, str]) -> tuple[list[Any], list[Any]]:
