@@ -44,7 +44,11 @@ from autopilot.schemas.events.verifier import (
 from autopilot.schemas.identity import derived_id
 
 KEPT_US = 86_400_000_000
-"""How long a plan is remembered after it expired, and an execution of which nothing more is heard: a day."""
+"""How long a plan is remembered after it expired: a day."""
+UNHEARD_KEPT_US = 7 * KEPT_US
+"""How long an execution that has not ended is remembered after the last word about it: a week. One that is held before
+a step is remembered until it goes on or ends: a halt has no end that is known, and the executor ends each in time.
+"""
 
 Words = list[Output]
 EndedBy = OutcomeVerified | OutcomeRejected | OutcomeInconclusive
@@ -128,19 +132,24 @@ def _stage_reached(state: VerifierState, recorded: Recorded[StageReached]) -> Wo
 def _turning_back(state: VerifierState, recorded: Recorded[RollbackStarted]) -> Words:
     """A stage that is being left for another reason than a verdict needs none any more."""
     watch = state.watches.get(recorded.payload.execution_id)
-    if watch is not None and WATCH.accepts(watch.state, WatchTrigger.ROLLBACK_STARTED):
+    if watch is None:
+        return []
+    watch = replace(watch, since_us=max(watch.since_us, recorded.envelope.occurred_at_us), held=False)
+    state.watches[watch.execution_id] = watch
+    if WATCH.accepts(watch.state, WatchTrigger.ROLLBACK_STARTED):
         _move(state, watch, WatchTrigger.ROLLBACK_STARTED, awaited="")
     return []
 
 
 def _held(state: VerifierState, recorded: Recorded[StepHeld | StepAuthorized | ApprovalRequested]) -> Words:
-    """An execution that waits for people is not forgotten as long as they may answer; nothing is measured meanwhile."""
-    payload = recorded.payload
-    watch = state.watches.get(payload.execution_id)
+    """An execution that is held is not forgotten: people may answer, or a halt keeps them from being asked. Nothing is
+    measured meanwhile.
+    """
+    watch = state.watches.get(recorded.payload.execution_id)
     if watch is not None and watch.state is WatchState.EXECUTING:
-        heard_us = recorded.envelope.occurred_at_us
-        until_us = payload.expires_at_us if isinstance(payload, ApprovalRequested) else heard_us
-        state.watches[watch.execution_id] = replace(watch, since_us=max(watch.since_us, heard_us, until_us))
+        held = not isinstance(recorded.payload, StepAuthorized)
+        since_us = max(watch.since_us, recorded.envelope.occurred_at_us)
+        state.watches[watch.execution_id] = replace(watch, since_us=since_us, held=held)
     return []
 
 
@@ -192,7 +201,7 @@ def _ticked(state: VerifierState, recorded: Recorded[Tick]) -> Words:
         if watch.state in MEASURING:
             if now_us >= watch.deadline_us:
                 words += _give_up(state, watch, "the deadline has passed")
-        elif now_us >= watch.since_us + KEPT_US:
+        elif not watch.held and now_us >= watch.since_us + UNHEARD_KEPT_US:
             _move(state, watch, WatchTrigger.FORGOTTEN)
     for plan in [p for p in state.plans.values() if now_us >= p.expires_at_us + KEPT_US]:
         del state.plans[plan.plan_id]
@@ -259,6 +268,7 @@ def _measure(
         watch,
         trigger,
         since_us=at_us,
+        held=False,
         step_id=step_id,
         after={},
         silent=(),

@@ -182,6 +182,8 @@ class Watch:
     """Columns to which the last slice added nothing although there were samples before."""
     step_id: str = ""
     """The step whose stage is measured; empty for the whole."""
+    held: bool = False
+    """It waits before a step that is held."""
 
     @property
     def window(self) -> Window:

@@ -186,11 +186,24 @@ def test_an_execution_is_not_forgotten_while_people_may_answer_and_its_next_stag
     verified(scenario)
 
 
-def test_an_execution_whose_request_is_over_is_forgotten_a_day_later() -> None:
-    scenario = verified(at_a_stage(staged()))
-    scenario.events(*held(scenario, DAY_S))
-    assert scenario.after(seconds=2 * DAY_S - 60).state.watches
-    assert not scenario.after(seconds=61).state.watches
+def test_an_execution_that_a_halt_holds_before_a_step_is_still_judged() -> None:
+    """Nobody is asked in a halt."""
+    scenario = verified(at_a_stage(staged())).events(StepHeld(**NAMES, decision_id="dec", step_id="2"))
+    scenario.after(seconds=30 * DAY_S, step_seconds=3_600).then_nothing()
+    go_on = step_authorization(staged(), "2").model_copy(update={"execution_id": NAMES["execution_id"]})
+    scenario.events(go_on).when(COMPLETED).then(MeasurementRequested)
+
+
+def test_an_execution_that_was_held_and_turned_back_is_judged_and_forgotten_when_nothing_is_heard_of_it() -> None:
+    turned = RollbackStarted(**NAMES, reason="nobody answered", step_ids=["1"])
+    for seconds, watched in ((7 * DAY_S - 60, True), (7 * DAY_S, False)):
+        scenario = verified(at_a_stage(staged()))
+        scenario.events(*held(scenario, DAY_S))
+        scenario.after(seconds=9 * DAY_S, step_seconds=3_600).then_nothing()
+        scenario.events(turned).after(seconds=seconds).then_nothing()
+        assert bool(scenario.state.watches) is watched
+        scenario.when(ROLLED_BACK)
+        scenario.then(*[MeasurementRequested] * watched)
 
 
 def test_an_execution_that_fails_at_a_stage_is_forgotten() -> None:
