@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from autopilot.agents.authority import Authority
-from autopilot.agents.policy.catalogue import RefusedError, check_signature
+from autopilot.agents.policy.catalogue import RefusedError, check_claim
 from autopilot.agents.policy.people import AGENTS
 from autopilot.schemas.configuration import Autonomy, Remedy, Role
 from autopilot.schemas.envelope import Recorded
@@ -134,7 +134,7 @@ class Autonomies:
         now = self._now(said, remedy)
         raises = LEVELS.index(Autonomy(said.autonomy)) > LEVELS.index(Autonomy(now))
         roles = (Role.AUTHOR, Role.ADMINISTRATOR)
-        check_signature(recorded.signed_by, said.changed_by, authority, roles if raises else (Role.OPERATOR, *roles))
+        check_claim(recorded.signed_by, said.changed_by, authority, roles if raises else (Role.OPERATOR, *roles))
         if raises and LEVELS.index(Autonomy(said.autonomy)) > LEVELS.index(Autonomy.APPROVE):
             self._check_evidence(said)
         key = key_of(said.remedy, said.service)

@@ -136,7 +136,7 @@ class Catalogue:
     def submitted(self, recorded: Recorded[BundleSubmitted], authority: Authority) -> None:
         """A new draft. Raises `RefusedError`."""
         said = recorded.payload
-        check_signature(recorded.signed_by, said.author, authority, WRITERS)
+        check_claim(recorded.signed_by, said.author, authority, WRITERS)
         doc, title = said.document, f"{said.bundle}@{said.version}"
         if title in self.entries:
             raise RefusedError(
@@ -154,7 +154,7 @@ class Catalogue:
     def reviewed(self, recorded: Recorded[BundleReviewed], authority: Authority) -> None:
         """A review. Raises `RefusedError`."""
         said = recorded.payload
-        check_signature(recorded.signed_by, said.reviewer, authority, REVIEWERS)
+        check_claim(recorded.signed_by, said.reviewer, authority, REVIEWERS)
         entry = self._named(said)
         if said.reviewer == entry.author:
             raise RefusedError(f"`{said.reviewer}` wrote it: another person must review it")
@@ -162,13 +162,13 @@ class Catalogue:
 
     def shadowed(self, recorded: Recorded[BundleShadowed], authority: Authority) -> None:
         """It is run as a shadow. Raises `RefusedError`."""
-        check_signature(recorded.signed_by, recorded.payload.ordered_by, authority, WRITERS)
+        check_claim(recorded.signed_by, recorded.payload.ordered_by, authority, WRITERS)
         self._move(self._named(recorded.payload), BundleTrigger.SHADOW)
 
     def activated(self, recorded: Recorded[BundleActivated], authority: Authority) -> None:
         """It rules from here on. Raises `RefusedError`."""
         said = recorded.payload
-        check_signature(recorded.signed_by, said.ordered_by, authority, UNDOERS if said.rollback else WRITERS)
+        check_claim(recorded.signed_by, said.ordered_by, authority, UNDOERS if said.rollback else WRITERS)
         entry, now = self._named(said), self.active_version(said.bundle)
         if said.replaces != now:
             raise RefusedError(f"`{now or 'no version'}` rules now, not `{said.replaces or 'no version'}`: look again")
@@ -187,7 +187,7 @@ class Catalogue:
         said = recorded.payload
         entry = self._named(said)
         allowed = (Role.ADMINISTRATOR,) if entry.state is BundleState.ACTIVE else WRITERS
-        check_signature(recorded.signed_by, said.ordered_by, authority, allowed)
+        check_claim(recorded.signed_by, said.ordered_by, authority, allowed)
         self._move(entry, BundleTrigger.RETIRE)
         self._forget(said.bundle)
 
@@ -248,7 +248,7 @@ def _version_of(doc: Document) -> str:
     return ready[0].bundle.version if ready else ""
 
 
-def check_signature(signed_by: str | None, claimed: str, authority: Authority, roles: tuple[Role, ...]) -> None:
+def check_claim(signed_by: str | None, claimed: str, authority: Authority, roles: tuple[Role, ...]) -> None:
     """Checks that the claimed person signed, and has one of the roles. Raises `RefusedError`."""
     if signed_by is None:
         raise RefusedError("it bears no signature of a principal in force")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from autopilot.agents.policy.catalogue import TAKERS, RefusedError, check_signature
+from autopilot.agents.policy.catalogue import TAKERS, RefusedError, check_claim
 from autopilot.agents.policy.holding import Glass, Holding, PolicyState
 from autopilot.agents.policy.people import AGENTS
 from autopilot.agents.policy.standing import KINDS, remedies_of
@@ -99,7 +99,7 @@ def _freed(state: PolicyState, recorded: Recorded[BreakGlass]) -> list[Holding]:
     said = recorded.payload
     if said.invoked_by in AGENTS or state.authority.has(said.invoked_by, Role.POLICY):
         raise RefusedError(f"`{said.invoked_by}` is no person")
-    check_signature(recorded.signed_by, said.invoked_by, state.authority, (Role.BREAK_GLASS,))
+    check_claim(recorded.signed_by, said.invoked_by, state.authority, (Role.BREAK_GLASS,))
     if not said.reason.strip():
         raise RefusedError("it gives no reason")
     if said.plan_id:
