@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from effector_bench import RESULTS, TWO, Bench, FakeDriver, Inline, authorised
 from loop import EFFECTOR
-from sagas import ADA, plan, request, signers, step
+from sagas import ADA, POLICY, plan, request, signers, step
 
 from autopilot.infra.effector.jobs import Jobs
 from autopilot.infra.effector.watch import TargetWatch
@@ -91,7 +91,7 @@ def test_a_key_that_is_listed_later_needs_no_restart_and_what_was_asked_for_mean
     bench = with_key(OTHER)
     listed(bench, EFFECTOR)
     bench.say(request(TWO))
-    bench.say(PreviewRequested(plan_id=TWO.plan_id, incident_id="inc-1", plan_hash=TWO.plan_hash))
+    bench.say(PreviewRequested(plan_id=TWO.plan_id, incident_id="inc-1", plan_hash=TWO.plan_hash), key=POLICY)
     bench.run()
     assert (bench.said(StepStarted, PreviewCompleted, *RESULTS), bench.dead) == ([], [])
     bench.driver.numbers["t1"] = "7"
