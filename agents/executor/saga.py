@@ -1,6 +1,7 @@
-"""The course of one execution: what is asked for next, and what follows from each answer.
+"""What may happen to an execution: its turn comes, an answer, a verdict, an authorisation, a halt, or time passes.
 
-Every function changes the execution in `state` and gives the events that say so.
+Every function changes the execution in the state and gives the events that say so; one that does not fit its present
+state changes nothing. What follows from there, forwards or back, is in `course.py`.
 """
 
 from autopilot.agents.executor.bounds import (
@@ -28,7 +29,7 @@ from autopilot.schemas.events.executor import (
 
 
 class Saga(Course):
-    """What may happen to an execution."""
+    """One execution, as what happens to it sees it."""
 
     # -- what happens to it ------------------------------------------------------------------------------------------
 
