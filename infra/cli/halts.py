@@ -37,7 +37,7 @@ def halt(person: AsPerson, reason: Reason, domain: OfDomain = EVERYWHERE) -> Non
         refuse(f"it does not count: {_unentitled(authority, person)}", NO)
     able = authority.may_resume(domain)
     typer.echo(f"halted: {domain}; to end it: {', '.join(able) or 'nobody can'}")
-    if not able:
+    if set(able) <= {person}:  # who gave a halt does not end it
         announce("nobody but you is operator or administrator: `autopilot apply` a signer list with somebody else")
 
 

@@ -87,6 +87,17 @@ def test_a_halt_elsewhere_is_another_one() -> None:
     assert not desk.authority.halted("shop")
 
 
+def test_the_halt_of_somebody_who_has_lost_the_role_is_ended_by_who_halted_too_and_theirs_by_nobody() -> None:
+    desk = Desk({"ada": Role.ADMINISTRATOR, "bob": Role.OPERATOR})
+    desk.halt("ada")
+    desk.halt("bob")
+    del desk.authority.roles["bob"]
+    assert desk.authority.may_resume("shop") == ["ada"]
+    assert desk.resume("ada") == ""
+    assert desk.halted_by == ["ada"]
+    assert desk.authority.may_resume("shop") == []
+
+
 def test_a_lone_operator_is_told_that_nobody_can_end_it() -> None:
     desk = Desk({"ada": Role.ADMINISTRATOR})
     desk.halt("ada")

@@ -85,3 +85,13 @@ def test_the_order_about_a_domain_that_there_is_not_can_be_taken_back(monkeypatc
     assert not view.state.authority.halts["shpo"]
     ended, output = order("resume", "shpo", "bob")
     assert (ended, "there is no domain `shpo`" in output) == (2, True)
+
+
+def test_who_halts_beside_somebody_who_has_lost_the_role_is_told_that_nobody_can_end_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    view = view_at(0, monkeypatch)
+    order("halt", "shop", "bob")
+    assert "nobody but you" not in order("halt", "shop", "ada")[1]
+    del view.state.authority.roles["bob"]
+    assert "nobody but you is operator or administrator" in order("halt", "shop", "ada")[1]
