@@ -18,7 +18,7 @@ from typing import Final
 
 from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.envelope import Event, Rejection
-from autopilot.schemas.events import EVENT_TYPES, effector, executor, verifier
+from autopilot.schemas.events import EVENT_TYPES, effector, executor, policy, verifier
 from autopilot.schemas.events.governance import (
     BreakGlass,
     BundleActivated,
@@ -68,9 +68,7 @@ def _all_of(family: ModuleType) -> frozenset[str]:
 
 
 SIGNS: Final[Mapping[str, frozenset[str]]] = {
-    "policy": frozenset(
-        model.event_type() for model in (PlanAuthorized, StepAuthorized, AuthorizationRevoked, RemedyAutonomyLowered)
-    ),
+    "policy": _all_of(policy) | {RemedyAutonomyLowered.event_type()},
     "executor": _all_of(executor),
     "effector": _all_of(effector),
     "verifier": _all_of(verifier),

@@ -97,9 +97,9 @@ class Saga(Course):
         return self._said
 
     def asked(self, step_id: str, until_us: int) -> list[Draft]:
-        """People are asked about the held step: they have until then, and the policy a little more."""
+        """People are asked about the held step: they have until then, and the policy a little more; never less time."""
         if self.execution.is_held_before(step_id):
-            self._put(deadline_us=until_us + HELD_ANSWER_US)
+            self._put(deadline_us=max(self.execution.deadline_us, until_us + HELD_ANSWER_US))
         return []
 
     def authorized(self, step_id: str, not_after_us: int, unmet: str) -> list[Draft]:

@@ -11,7 +11,7 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Rejection
-from autopilot.schemas.events import EVENT_TYPES, effector, executor, verifier
+from autopilot.schemas.events import EVENT_TYPES, effector, executor, policy, verifier
 from autopilot.schemas.events.runtime import DeadLettered
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
@@ -91,6 +91,13 @@ def test_every_word_of_executor_effector_and_verifier_is_answered_for_and_every_
         assert said == SIGNS[name]
         assert {ANSWERED_FOR[kind] for kind in said} == {Role(name)}
         assert ROLES_OF_NEW[name] == [Role(name)]
+
+
+def test_all_that_the_policy_says_about_plans_is_signed_and_a_request_that_it_has_not_signed_is_refused() -> None:
+    said = {kind for kind, model in EVENT_TYPES.items() if model.__module__ == policy.__name__}
+    assert said == SIGNS["policy"] - {"RemedyAutonomyLowered"}
+    unsigned = {"ApprovalRequested", "ApprovalRefused", "PlanDenied", "PreviewRequested"}
+    assert {kind for kind in said if ANSWERED_FOR.get(kind) is Role.POLICY} == unsigned
 
 
 def tallies(records: list[Record]) -> tuple[int, list[str]]:

@@ -176,6 +176,22 @@ def test_a_forged_authorisation_of_a_step_lets_nothing_begin_and_is_found() -> N
     assert [kind for kind, _ in rollout.findings()].count(Kind.SIGNATURE) == 2
 
 
+@pytest.mark.parametrize("days", [-1, 9_999])
+def test_a_forged_request_neither_turns_back_nor_keeps_waiting_and_is_found(days: int) -> None:
+    rollout = second_stage()
+    asked = rollout.asked()
+    for key in (None, BEA, SigningKey.generate("policy")):
+        until_us = rollout.runner.now_us + days * 86_400_000_000
+        forged = asked.model_copy(update={"approval_id": "apr-forged", "expires_at_us": until_us})
+        rollout.runner.pipe(forged, producer="policy", key=key, **AT)
+    rollout.run(30)
+    assert rollout.said(RollbackStarted) == []
+    assert [one.request for one in pending_approvals(rollout.runner.read(Topic.LOG)) if one.request == asked] == [asked]
+    assert [kind for kind, _ in rollout.findings()] == [Kind.SIGNATURE] * 3
+    rollout.run(EXPIRES_S)
+    assert len(rollout.said(RollbackStarted)) == 1
+
+
 def test_a_held_step_without_its_authorisation_is_found_by_the_audit() -> None:
     rollout = second_stage()
     rollout.approve()

@@ -286,7 +286,7 @@ def test_a_compensation_undoes_the_step() -> None:
 
 def test_a_preview_tells_the_differences_and_changes_nothing() -> None:
     bench = authorised()
-    bench.say(PreviewRequested(plan_id="plan-1", incident_id="inc-1", plan_hash=TWO.plan_hash))
+    bench.say(PreviewRequested(plan_id="plan-1", incident_id="inc-1", plan_hash=TWO.plan_hash), key=POLICY)
     bench.run()
     (shown,) = bench.said(PreviewCompleted)
     assert [(c.step_id, c.field, c.before, c.after) for c in shown.changes] == [
@@ -299,7 +299,8 @@ def test_a_preview_tells_the_differences_and_changes_nothing() -> None:
 def test_a_preview_of_what_cannot_be_previewed_says_why() -> None:
     for of, why in ((plan(step(1, verb="dance")), "no verb"), (None, "not known")):
         bench = authorised(of) if of else Bench()
-        bench.say(PreviewRequested(plan_id="plan-1", incident_id="inc-1", plan_hash=of.plan_hash if of else ""))
+        asks = PreviewRequested(plan_id="plan-1", incident_id="inc-1", plan_hash=of.plan_hash if of else "")
+        bench.say(asks, key=POLICY)
         bench.run()
         (shown,) = bench.said(PreviewCompleted)
         assert not shown.ok

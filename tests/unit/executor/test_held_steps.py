@@ -209,3 +209,8 @@ def test_a_held_step_that_is_tried_again_needs_no_second_authorisation() -> None
     scenario = held().events(step_signed(THREE), started("s2"))
     scenario.when(failed("s2", failure=FailureClass.TRANSIENT)).then_nothing()
     scenario.after(seconds=1).then(StepRequested)
+
+
+def test_a_request_never_shortens_the_time_for_an_answer() -> None:
+    scenario = held().events(asked(3_000), asked(-3_000)).after(seconds=600, step_seconds=10).then_nothing()
+    scenario.when(step_signed(THREE, seconds=9_000)).then(StepRequested)
