@@ -34,6 +34,7 @@ from autopilot.schemas.events.policy import Decision, PlanAuthorized, PlanDenied
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.mint import Mint
+from autopilot.streams.trust import SIGNS
 from bench.measure import Figure, percentile, print_figures
 from bench.policy_world import NOW_US, plans, state_in_force
 
@@ -55,7 +56,7 @@ def live() -> Iterator[Figure]:
     """The agent's handling of a plan, and the signed Avro record of its decision."""
     agent, state = PolicyAgent(), state_in_force(bundle())
     codec = Codec(BundledRegistry())
-    mint = Mint(codec, "policy", 1, key=SigningKey.from_bytes("policy", b"p" * 32), signs=frozenset({"PlanAuthorized"}))
+    mint = Mint(codec, "policy", 1, key=SigningKey.from_bytes("policy", b"p" * 32), signs=SIGNS["policy"])
     rates, times = [], []
     for _ in range(5):
         recorded = list(plans(LIVE))

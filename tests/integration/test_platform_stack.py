@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from autopilot.infra.cli.main import application
 from autopilot.infra.composition import PROCESSES, publisher_of, registry_of
 from autopilot.infra.effector.driver_file import TargetsFileError
-from autopilot.infra.keys import public_key_of
+from autopilot.infra.keys import ensure_key, public_key_of
 from autopilot.infra.platform.ports import PortInUseError, free_port
 from autopilot.infra.platform.processes import ProcessError
 from autopilot.infra.platform.supervision import Supervision
@@ -288,7 +288,7 @@ def test_an_approval_is_signed_bound_to_the_request_and_answered() -> None:
         expires_at_us=time.time_ns() // 1_000 + 600_000_000,
     )
     opened = IncidentOpened(incident_id="inc-x", signal_ids=[], severity="page", title="slow", started_at_us=0)
-    publisher = publisher_of(Settings(), "test")
+    publisher = publisher_of(Settings(), "test", ensure_key(Settings().keys, "policy"))
     for payload in (opened, request):
         publisher.publish(Draft(payload, "shop", "checkout", "inc-x"), partition=1)
     publisher.flush()
