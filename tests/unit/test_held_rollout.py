@@ -7,6 +7,7 @@ import pytest
 import rollout as world
 from held_rollout import AT, BEA, DAN, EXPIRES_S, OLI, Approved, asking, proposed, second_stage
 from loop import ADMINISTRATOR
+from restarting import said_then, said_with_restarts
 from sagas import step_authorization
 
 from autopilot.agents.agent import Agent
@@ -21,8 +22,7 @@ from autopilot.projections.timeline import timeline
 from autopilot.schemas.configuration import (
     document,
 )
-from autopilot.schemas.contract import Payload, Topic
-from autopilot.schemas.envelope import Draft, Recorded
+from autopilot.schemas.contract import Topic
 from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionRolledBack,
@@ -243,22 +243,9 @@ def test_an_agent_that_restarts_before_every_record_says_the_same(agent: Agent[A
     rollout.run(60)
     rollout.reject("")
     rollout.run(150)
-    said: list[Payload] = []
-    state = agent.initial_state()
-    for recorded in rollout.runner.read(agent.reads):
-        if type(recorded.payload) not in agent.handles:
-            continue
-        state, outputs = agent.handle(agent.load_state(agent.dump_state(state)), _signed(recorded))
-        said += [output.payload for output in outputs if isinstance(output, Draft)]
-    everything = [*rollout.runner.read(Topic.LOG), *rollout.runner.read(Topic.TELEMETRY)]
-    recorded_then = [one.payload for one in everything if one.envelope.producer == agent.name]
-    assert sorted(said, key=repr) == sorted(recorded_then, key=repr)
+    said = said_with_restarts(agent, rollout.runner)
     assert said
-
-
-def _signed(recorded: Recorded[Payload]) -> Recorded[Payload]:
-    """Who signed is known by the fold alone; here whoever produced it did."""
-    return Recorded(recorded.position, recorded.event, recorded.envelope.producer, recorded.recorded_at_ms)
+    assert sorted(said, key=repr) == sorted(said_then(agent, rollout.runner), key=repr)
 
 
 def test_asked_before_the_start_nothing_is_held() -> None:

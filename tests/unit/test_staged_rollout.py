@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 from loop import ADMINISTRATOR
+from restarting import said_then, said_with_restarts
 from rollout import OUTCOMES, Rollout, plan, steps
 
 from autopilot.agents.agent import Agent
 from autopilot.agents.executor import Executor
 from autopilot.agents.observer import Observer
 from autopilot.agents.verifier import Verifier
-from autopilot.schemas.contract import Payload, Topic
-from autopilot.schemas.envelope import Draft, Recorded
 from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionRolledBack,
@@ -115,22 +114,9 @@ def test_nothing_is_requested_past_a_gate_before_its_verdict() -> None:
 @pytest.mark.parametrize("agent", [Observer(1), Executor(), Verifier()], ids=lambda agent: agent.name)
 def test_an_agent_that_restarts_before_every_record_says_the_same(agent: Agent[Any], fails: dict[int, float]) -> None:
     rollout = rolled_out(Rollout(fails))
-    said: list[Payload] = []
-    state = agent.initial_state()
-    for recorded in rollout.runner.read(agent.reads):
-        if type(recorded.payload) not in agent.handles:
-            continue
-        state, outputs = agent.handle(agent.load_state(agent.dump_state(state)), _signed(recorded))
-        said += [output.payload for output in outputs if isinstance(output, Draft)]
-    everything = [*rollout.runner.read(Topic.LOG), *rollout.runner.read(Topic.TELEMETRY)]
-    recorded_then = [one.payload for one in everything if one.envelope.producer == agent.name]
+    said = said_with_restarts(agent, rollout.runner)
     assert said
-    assert sorted(said, key=repr) == sorted(recorded_then, key=repr)
-
-
-def _signed(recorded: Recorded[Payload]) -> Recorded[Payload]:
-    """Who signed is known by the fold alone; here whoever produced an authorisation did."""
-    return Recorded(recorded.position, recorded.event, recorded.envelope.producer, recorded.recorded_at_ms)
+    assert sorted(said, key=repr) == sorted(said_then(agent, rollout.runner), key=repr)
 
 
 def test_a_gate_without_groups_compares_with_the_time_before() -> None:
