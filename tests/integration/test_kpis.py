@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, NewTopic
 from kpi_count import difference, said
 from loop import ADMINISTRATOR, KEYS, signers
 
-from autopilot.infra.platform.topics import create_topics
+from autopilot.infra.platform.topics import create_topics, topic_config
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
@@ -49,11 +49,15 @@ QUALITY = Quality(freshness_bp=10_000, completeness_bp=9_000, validity_bp=10_000
 
 @pytest.fixture
 def log(cluster: dict[str, str]) -> dict[str, str]:
-    """The cluster, its log stamped by the writer, so that half an hour passes in seconds."""
-    change = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, str(Topic.LOG), incremental_configs=[change])
+    """The cluster, its log made anew to be stamped by the writer, so that half an hour passes in seconds.
+
+    Made anew: a setting changed on a standing topic is in force somewhat later, and the first records may come before.
+    """
     client = AdminClient(cluster)
-    for done in client.incremental_alter_configs([resource]).values():
+    written = NewTopic(str(Topic.LOG), 4, config=topic_config(Topic.LOG) | {"message.timestamp.type": "CreateTime"})
+    for done in client.delete_topics([str(Topic.LOG)], operation_timeout=30).values():
+        done.result()
+    for done in client.create_topics([written], operation_timeout=30).values():
         done.result()
     return cluster
 
