@@ -21,7 +21,7 @@ from rich.markup import escape
 from autopilot.infra.composition import registry_of
 from autopilot.infra.platform.ports import free_port
 from autopilot.infra.settings import PREFIX, Settings, kafka_config
-from autopilot.projections.timeline import why
+from autopilot.projections.wording import why
 from autopilot.schemas.events.effector import TargetObserved
 from examples.shop.fleet import SOURCE, ShopFleet
 from examples.shop.layout import Group, Layout

@@ -12,7 +12,7 @@ from autopilot.infra.composition import publisher_of, registry_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.projections.approvals import PendingApproval
-from autopilot.projections.timeline import why
+from autopilot.projections.wording import why
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected

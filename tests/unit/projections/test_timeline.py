@@ -5,10 +5,10 @@ import random
 import pytest
 from loop import Loop
 
-from autopilot.projections import timeline as module
 from autopilot.projections.approvals import pending_approvals
 from autopilot.projections.incidents import STAGES, incidents
-from autopilot.projections.timeline import Event, timeline, why
+from autopilot.projections.timeline import Event, timeline
+from autopilot.projections.wording import WORDS, why
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Envelope, Position, Recorded
 from autopilot.schemas.envelope import Event as Minted
@@ -94,7 +94,7 @@ def test_every_event_of_an_incident_has_a_line_of_its_own() -> None:
     silent = {"ConfigurationActivated", "Halt", "Resume", "Tick", "AgentUpgraded", "DeadLettered", "AgentSnapshot"}
     silent |= {"TelemetryBatch", "BaselineSummarised", "LogSealed", "KpiWindowClosed"}
     silent |= {"BundleSubmitted", "BundleReviewed", "BundleShadowed", "BundleActivated", "BundleRetired"}
-    explained = {model.event_type() for model in module._WHY}
+    explained = {model.event_type() for model in WORDS}
     assert set(EVENT_TYPES) - silent - explained == set()
     assert {model.event_type() for model in STAGES} <= set(EVENT_TYPES)
 
