@@ -29,7 +29,7 @@ CHAOS := $(call present,tests/chaos)
 # Two at once, on however many cores: much of a test on a real Kafka is waiting. Each has a Kafka of its own.
 PARALLEL := -n 2
 
-.PHONY: demo-canary demo-k8s test-targets chaos-targets test-secure test-browser test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
+.PHONY: demo-canary demo-k8s test-targets test-loop chaos-targets test-secure test-containers help setup demo simulate up down check test test-quick test-real chaos chaos-long test-browser bench format generate lock clean
 
 help: ## Show this help
 	@printf 'usage: make TARGET\n\n'
@@ -90,11 +90,16 @@ test-real: $(READY) ## Tests on a real Kafka
 test-targets: $(READY) ## Every driver at its real target: conformance, crash points (ARGS=--all for every verb; builds what it lacks)
 	$(call say,targets: each driver at the real thing; what is missing is installed or built once)
 	@PYTHON=$(abspath $(BIN)/python) infra/targets/prepare.sh
-	@$(BIN)/pytest -v -n 3 --dist loadscope $(ARGS) tests/targets
+	@$(BIN)/pytest -v -n 3 --dist loadscope $(ARGS) tests/targets --ignore tests/targets/loop
+
+test-loop: $(READY) ## The whole loop at real targets: a canary under live load; effector and executor killed at random, shortly
+	$(call say,the loop at real targets: a canary with every request counted - kills at random)
+	@PYTHON=$(abspath $(BIN)/python) infra/targets/prepare.sh
+	@$(BIN)/pytest -v -n 2 --dist loadscope tests/targets/loop
 
 chaos-targets: $(READY) ## Effector and executor killed at random through 300 actions at real targets (REAL_ACTIONS=N for another number)
 	$(call say,targets under fire: each effect once by the target history - or honestly unknown)
-	@REAL_ACTIONS=$(or $(REAL_ACTIONS),300) $(BIN)/pytest -s tests/targets/test_real_actions.py
+	@REAL_ACTIONS=$(or $(REAL_ACTIONS),300) $(BIN)/pytest -s tests/targets/loop/test_real_actions.py
 
 test-secure: $(READY) ## The same Kafka with TLS, a password for each process and access control lists (minutes; CI runs it)
 	$(call say,secure: who may do what - the whole loop - rotation)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs and builds what the targets of `make test-targets` need and this machine lacks: minutes the first time, nothing
-# later. Packages are installed while Go compiles. What is built stays in the user's cache folder, also when this is
-# interrupted; see the scripts that are called. PYTHON: an interpreter for what is installed with pip.
+# Installs and builds what the targets of `make test-targets` and `make test-loop` need and this machine lacks: minutes the
+# first time, nothing later. Packages are installed while Go compiles. What is built stays in the user's cache folder, also
+# when this is interrupted; see the scripts that are called. PYTHON: an interpreter for what is installed with pip.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

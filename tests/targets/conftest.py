@@ -15,7 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="every verb at every crash point")
 
 
-LONGEST_FIRST = ("test_canary", "kubernetes", "aws_ecs", "test_real_actions", "opentofu", "test_kubernetes", "haproxy")
+LONGEST_FIRST = ("kubernetes", "aws_ecs", "opentofu", "test_kubernetes", "haproxy")
 """Groups in the order in which they are begun, so that none that takes long is left to the end; then the others."""
 
 
