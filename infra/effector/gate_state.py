@@ -7,9 +7,11 @@ from autopilot.agents.authority import Authority
 from autopilot.agents.executor.states import KnownPlan, execution_of
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Envelope, Position, Recorded
-from autopilot.schemas.events.effector import StepStarted
+from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import ExecutionStarted, StepRequested
 from autopilot.schemas.events.policy import PlanAuthorized, PreviewRequested, StepAuthorized
+
+StepResult = StepSucceeded | StepFailed | StepIndeterminate
 
 KEPT_AFTER_CLOSE_US = 3_600_000_000
 """How long what belongs to a closed incident is remembered: an hour."""
@@ -122,6 +124,11 @@ class GateState:
 def step_of(payload: StepRequested | StepStarted) -> str:
     """The name of a step of an execution, whatever the phase and attempt."""
     return f"{payload.execution_id}/{payload.step_id}"
+
+
+def attempt_of(payload: StepRequested | StepStarted | StepResult) -> str:
+    """The name of an attempt: execution, step, phase and number."""
+    return f"{payload.execution_id}/{payload.step_id}/{payload.phase}/{payload.attempt}"
 
 
 def remember(state: GateState, incident_id: str, recorded: Recorded[Any]) -> None:

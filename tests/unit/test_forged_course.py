@@ -11,8 +11,8 @@ from loop import ADMINISTRATOR, EFFECTOR, EXECUTOR, POLICY, Loop, signers
 from rollout import Rollout
 
 from autopilot.agents.executor.states import COMPENSATION, idempotency_key
-from autopilot.infra.effector.gate import Gate, attempt_of
-from autopilot.infra.effector.gate_state import GateState
+from autopilot.infra.effector.gate import Gate
+from autopilot.infra.effector.gate_state import GateState, attempt_of
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Signers, document
 from autopilot.schemas.contract import Payload, Topic
