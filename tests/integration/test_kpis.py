@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from kpi_count import difference, said
 from loop import ADMINISTRATOR, KEYS, signers
+from outcomes import outcome
 
 from autopilot.infra.platform.topics import create_topics, topic_config
 from autopilot.schemas.codec import Codec
@@ -26,7 +27,7 @@ from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
 from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.mint import Mint
 from autopilot.streams.reader import read
@@ -79,24 +80,6 @@ def decision(incident: str, plan: str, policy: str) -> Decision:
     )
 
 
-def outcome(incident: str, plan: str, phase: str) -> Outcome:
-    return Outcome(
-        outcome_id=f"out-{plan}-{phase}",
-        execution_id=f"exe-{plan}",
-        plan_id=plan,
-        incident_id=incident,
-        remedy="roll-back",
-        context="any",
-        phase=phase,
-        checks=[],
-        confidence_bp=9_000,
-        reason="",
-        measured_from_us=0,
-        measured_until_us=0,
-        evidence=[],
-    )
-
-
 def course(dice: random.Random, name: str) -> Iterator[Payload]:
     """What happens in one incident, in its order."""
     policy = dice.choice(("old", "new"))
@@ -104,6 +87,7 @@ def course(dice: random.Random, name: str) -> Iterator[Payload]:
     for attempt in range(dice.randint(1, 2)):
         plan = f"{name}-plan-{attempt}"
         verdict = decision(name, plan, policy)
+        names = {"execution_id": f"exe-{plan}", "plan_id": plan, "incident_id": name}
         if dice.random() < 0.5:
             yield ApprovalRequested(
                 approval_id=f"app-{plan}", decision=verdict, group="sre", needed=1, summary="", expires_at_us=0
@@ -113,10 +97,10 @@ def course(dice: random.Random, name: str) -> Iterator[Payload]:
             continue
         yield PlanAuthorized(decision=verdict, obligations=[], approvals=[], not_after_us=0)
         if dice.random() < 0.7:
-            yield OutcomeVerified(outcome=outcome(name, plan, "remedy"))
+            yield OutcomeVerified(outcome=outcome("remedy", **names))
             break
-        yield OutcomeRejected(outcome=outcome(name, plan, "remedy"))
-        yield OutcomeVerified(outcome=outcome(name, plan, "rollback"))
+        yield OutcomeRejected(outcome=outcome("remedy", **names))
+        yield OutcomeVerified(outcome=outcome("rollback", **names))
     yield IncidentClosed(incident_id=name, resolution="remediated", reason="")
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
+from outcomes import judged, rolled_back
 from policy_bundles import PERMIT, bundle
-from policy_outcomes import judged, rolled_back
 from policy_world import RESTART, digest_of_remedy, in_force, plan
 from scenario import Scenario, recorded
 

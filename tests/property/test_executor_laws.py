@@ -6,12 +6,12 @@ from typing import Any
 from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
+from outcomes import outcome
 from sagas import (
     asked_for,
     failed,
     gate,
     ok,
-    outcome,
     plan,
     signed,
     signers,

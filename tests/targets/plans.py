@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import outcomes
 from sagas import authorization, plan, request, step
 
 from autopilot.infra.effector.port import Driver
@@ -39,20 +40,9 @@ def failing_step(driver: str, target: str) -> Step:
 
 def outcome(end: ExecutionCompleted | ExecutionRolledBack, phase: str) -> Outcome:
     """A judgement by whoever has counted the effects at the target."""
-    return Outcome(
-        outcome_id=f"out-{end.execution_id}-{phase}",
-        execution_id=end.execution_id,
-        plan_id=end.plan_id,
-        incident_id=end.incident_id,
-        remedy="r",
-        context="c",
-        phase=phase,
-        checks=[],
-        confidence_bp=10_000,
-        reason="counted at the target",
-        measured_from_us=0,
-        measured_until_us=0,
-        evidence=[],
+    names = {"execution_id": end.execution_id, "plan_id": end.plan_id, "incident_id": end.incident_id}
+    return outcomes.outcome(
+        phase, outcome_id=f"out-{end.execution_id}-{phase}", reason="counted at the target", **names
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from outcomes import outcome
 from policy_bundles import PERMIT, bundle, rule
 from policy_world import (
     granted,
@@ -25,7 +26,7 @@ from autopilot.schemas.events.policy import (
     ApprovalRequested,
     PlanAuthorized,
 )
-from autopilot.schemas.events.verifier import Check, CheckVerdict, Outcome, OutcomeVerified
+from autopilot.schemas.events.verifier import Check, CheckVerdict, OutcomeVerified
 from autopilot.schemas.plan_hash import plan_hash
 
 NO_LOSS = rule("lost", "deny", "telemetry_lost")
@@ -57,12 +58,13 @@ def rollout() -> PlanProposed:
 
 
 WHOLE = rollout()
-STARTED = ExecutionStarted(execution_id="exe", plan_id="plan", incident_id="inc", decision_id="dec", steps=3)
-ROLLBACK = RollbackStarted(execution_id="exe", plan_id="plan", incident_id="inc", reason="r", step_ids=["1"])
+NAMES = {"execution_id": "exe", "plan_id": "plan", "incident_id": "inc"}
+STARTED = ExecutionStarted(**NAMES, decision_id="dec", steps=3)
+ROLLBACK = RollbackStarted(**NAMES, reason="r", step_ids=["1"])
 
 
 def held(step_id: str = "2") -> StepHeld:
-    return StepHeld(execution_id="exe", plan_id="plan", incident_id="inc", decision_id="dec", step_id=step_id)
+    return StepHeld(**NAMES, decision_id="dec", step_id=step_id)
 
 
 def stage_verified(step_id: str = "1") -> OutcomeVerified:
@@ -78,28 +80,13 @@ def stage_verified(step_id: str = "1") -> OutcomeVerified:
         effect_size=-0.24,
         confidence_bp=9_950,
     )
-    return OutcomeVerified(
-        outcome=Outcome(
-            outcome_id="out-1",
-            execution_id="exe",
-            plan_id="plan",
-            incident_id="inc",
-            remedy="restart",
-            context="c",
-            phase="stage",
-            checks=[check],
-            confidence_bp=9_900,
-            reason="all checks passed",
-            measured_from_us=0,
-            measured_until_us=1,
-            evidence=[EvidenceRange(topic="telemetry", partition=3, first_offset=10, last_offset=42)],
-            step_id=step_id,
-        )
-    )
+    judged = {"confidence_bp": 9_900, "reason": "all checks passed"}
+    seen = EvidenceRange(topic="telemetry", partition=3, first_offset=10, last_offset=42)
+    return OutcomeVerified(outcome=outcome("stage", step_id, checks=[check], evidence=[seen], **NAMES, **judged))
 
 
 def authorised(*bundles: PolicyBundle, **more: Any) -> tuple[Scenario, PlanAuthorized]:
-    """The plan, whose first step was approved."""
+    """The plan, whose first step or stage was approved."""
     changes = [Change(step_id=s, field="release", before="a", after=f"b{s}") for s in ("1", "2", "3")]
     shown = preview(changes).model_copy(update={"plan_hash": WHOLE.plan_hash})
     scenario = in_force(*(bundles or (asks(),)), **more).events(WHOLE).when(shown)

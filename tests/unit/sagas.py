@@ -26,7 +26,6 @@ from autopilot.schemas.events.planner import (
     Verification,
 )
 from autopilot.schemas.events.policy import ApprovalUse, Decision, Obligation, PlanAuthorized, StepAuthorized
-from autopilot.schemas.events.verifier import Outcome
 from autopilot.schemas.plan_hash import plan_hash
 from autopilot.schemas.signing import SigningKey
 
@@ -213,25 +212,6 @@ def failed(
 
 def unknown(step_id: str = "s1", phase: str = "forward", attempt: int = 1) -> StepIndeterminate:
     return StepIndeterminate(**names(step_id, phase, attempt), reason="blind")
-
-
-def outcome(phase: str = "remedy", step_id: str = "") -> Outcome:
-    return Outcome(
-        outcome_id="out-1",
-        execution_id=EXECUTION,
-        plan_id="plan-1",
-        incident_id="inc-1",
-        remedy="r",
-        context="c",
-        phase=phase,
-        checks=[],
-        confidence_bp=9_000,
-        reason="worse",
-        measured_from_us=0,
-        measured_until_us=0,
-        evidence=[],
-        step_id=step_id,
-    )
 
 
 def asked_for(drafts: list[Draft]) -> list[tuple[str, str, int]]:

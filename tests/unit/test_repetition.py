@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from effector_bench import Bench
 from loop import EFFECTOR, EXECUTOR
-from sagas import ADA, BOB, POLICY, authorization, ok, outcome, plan, request, signers
+from outcomes import outcome
+from sagas import ADA, BOB, POLICY, authorization, ok, plan, request, signers
 from scenario import START_US
 
 from autopilot.agents.planner import Planner

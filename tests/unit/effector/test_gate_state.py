@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from gate_world import CLOSED, FAILED, HELD, NAMES, REVOKED, ROLLBACK, TWO, at_a_held_step, authorised, why_not
-from sagas import SECOND_US, ok, outcome, request, signed, signers, started, step_signed
+from outcomes import outcome
+from sagas import SECOND_US, ok, request, signed, signers, started, step_signed
 from scenario import START_US, Scenario, given
 
 from autopilot.agents.executor.bounds import HELD_ANSWER_US

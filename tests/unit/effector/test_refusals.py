@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from gate_world import HELD, NAMES, REVOKED, ROLLBACK, TWO, at_a_held_step, authorised, halt, why_not
+from outcomes import outcome
 from sagas import (
     SECOND_US,
     act,
     gate,
     ok,
-    outcome,
     plan,
     request,
     signed,

@@ -1,6 +1,7 @@
 """Undoing: what is asked for, in which order, and what neither an open breaker nor a failure in between holds up."""
 
-from sagas import EXECUTION, SECOND_US, asked_for, failed, ok, outcome, plan, signed, signers, started, step, unknown
+from outcomes import outcome
+from sagas import EXECUTION, SECOND_US, asked_for, failed, ok, plan, signed, signers, started, step, unknown
 from scenario import START_US, Scenario, given
 
 from autopilot.agents.executor import Executor

@@ -1,6 +1,7 @@
 """The executor: what it asks for, and when it stops, turns back or hands over to a person."""
 
 import pytest
+from outcomes import outcome
 from sagas import (
     EXECUTION,
     SECOND_US,
@@ -8,7 +9,6 @@ from sagas import (
     authorization,
     failed,
     ok,
-    outcome,
     plan,
     signed,
     signers,

@@ -1,6 +1,7 @@
 """Before a held step the executor stops, and begins it only once the policy has authorised it; else it turns back."""
 
 import pytest
+from outcomes import outcome
 from sagas import (
     EXECUTION,
     SECOND_US,
@@ -8,7 +9,6 @@ from sagas import (
     failed,
     gate,
     ok,
-    outcome,
     plan,
     signed,
     signers,

@@ -1,6 +1,7 @@
 """What a domain allows at a time: executions wait their turn in order, steps their minute; compensations wait never."""
 
-from sagas import asked_for, failed, gate, ok, outcome, plan, signed, signers, step
+from outcomes import outcome
+from sagas import asked_for, failed, gate, ok, plan, signed, signers, step
 from scenario import START_US, Said, Scenario, given
 
 from autopilot.agents.executor import Executor

@@ -1,7 +1,8 @@
 """Past a gate the executor goes only once its stage was verified; from any other verdict, or none, it turns back."""
 
 import pytest
-from sagas import EXECUTION, gate, ok, outcome, plan, signed, signers, started, step
+from outcomes import outcome
+from sagas import EXECUTION, gate, ok, plan, signed, signers, started, step
 from scenario import START_US, Said, Scenario, given
 
 from autopilot.agents.executor import Executor
@@ -59,7 +60,8 @@ def test_a_step_settles_after_its_stage_was_verified() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "word"), [(OutcomeRejected, "rejected: worse"), (OutcomeInconclusive, "inconclusive: worse")]
+    ("verdict", "word"),
+    [(OutcomeRejected, "rejected: so it was measured"), (OutcomeInconclusive, "inconclusive: so it was measured")],
 )
 def test_a_stage_that_is_not_verified_is_undone_with_those_before_it(
     verdict: type[OutcomeRejected | OutcomeInconclusive], word: str

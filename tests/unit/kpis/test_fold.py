@@ -8,6 +8,7 @@ from itertools import cycle
 import pytest
 from kpi_count import difference
 from long_log import PARTITIONS, course
+from outcomes import outcome
 
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
@@ -16,7 +17,7 @@ from autopilot.schemas.events.kpis import Figures
 from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
-from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.kpis.fold import (
     KEPT_MS,
@@ -56,21 +57,7 @@ DECISION = Decision(
 HELD = ApprovalRequested(approval_id="app", decision=DECISION, group="sre", needed=1, summary="", expires_at_us=0)
 AUTHORIZED = PlanAuthorized(decision=DECISION, obligations=[], approvals=[], not_after_us=0)
 DENIED = PlanDenied(decision=DECISION, reason="")
-OUTCOME = Outcome(
-    outcome_id="out",
-    execution_id="exe",
-    plan_id="plan",
-    incident_id="inc",
-    remedy="",
-    context="",
-    phase="remedy",
-    checks=[],
-    confidence_bp=0,
-    reason="",
-    measured_from_us=0,
-    measured_until_us=0,
-    evidence=[],
-)
+OUTCOME = outcome(outcome_id="out", execution_id="exe", plan_id="plan", incident_id="inc")
 VERIFIED = OutcomeVerified(outcome=OUTCOME)
 ROLLED_BACK = OutcomeRejected(outcome=OUTCOME.model_copy(update={"phase": "rollback"}))
 POOR = Quality(freshness_bp=4_000, completeness_bp=9_000, validity_bp=10_000, order_bp=10_000)

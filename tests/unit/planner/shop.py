@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import outcomes
 from scenario import START_US, Said, Scenario, Told
 
 from autopilot.agents.planner import Planner
@@ -272,18 +273,11 @@ def execution(plan: PlanProposed) -> list[Said]:
 
 
 def outcome(plan: PlanProposed, phase: str = "remedy") -> Outcome:
-    return Outcome(
-        outcome_id="out",
+    return outcomes.outcome(
+        phase,
         execution_id="exe",
         plan_id=plan.plan_id,
         incident_id=plan.incident_id,
         remedy=plan.remedy,
         context=plan.basis.context,
-        phase=phase,
-        checks=[],
-        confidence_bp=9_000,
-        reason="so it was measured",
-        measured_from_us=0,
-        measured_until_us=1,
-        evidence=[],
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from outcomes import judged
 from policy_bundles import PERMIT, bundle
 from policy_world import RESTART, digest_of_remedy, in_force, plan
 from scenario import Said, Scenario
@@ -11,7 +12,7 @@ from autopilot.agents.policy.autonomy import VERIFIED_NEEDED
 from autopilot.schemas.configuration import Autonomy
 from autopilot.schemas.events.governance import GovernanceRefused, RemedyAutonomyChanged
 from autopilot.schemas.events.policy import PlanAuthorized, PlanDenied
-from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 
 FRESH = RESTART.model_copy(update={"autonomy": Autonomy.RECOMMEND})
 DIGEST = digest_of_remedy(FRESH)
@@ -37,37 +38,17 @@ def change(level: str, by: str = "eve", *, signed_by: str | None = "", **more: A
     return Said(RemedyAutonomyChanged(**{**content, **more}), signed_by=by if signed_by == "" else signed_by)
 
 
-def outcome(number: int, kind: type[OutcomeVerified] | type[OutcomeRejected]) -> OutcomeVerified | OutcomeRejected:
-    """An outcome of plan `number`."""
-    judged = Outcome(
-        outcome_id=f"out-{number}",
-        execution_id=f"exe-{number}",
-        plan_id=f"plan-{number}",
-        incident_id="inc",
-        remedy="restart",
-        context="c",
-        phase="remedy",
-        checks=[],
-        confidence_bp=9_000,
-        reason="r",
-        measured_from_us=1,
-        measured_until_us=2,
-        evidence=[],
-    )
-    return kind(outcome=judged)
-
-
 def proved(verified: int, rejected: int = 0) -> Scenario:
     """A remedy that may act when approved, with outcomes."""
     scenario = fresh().events(change("approve"))
     for number in range(verified + rejected):
         kind = OutcomeVerified if number < verified else OutcomeRejected
-        scenario.events(plan(f"plan-{number}", remedy_digest=DIGEST), outcome(number, kind))
+        scenario.events(plan(f"plan-{number}", remedy_digest=DIGEST), judged(number, kind))
     return scenario
 
 
 def evidence(count: int) -> list[str]:
-    return [f"out-{number}" for number in range(count)]
+    return [f"out-{number}-remedy" for number in range(count)]
 
 
 def refusal(scenario: Scenario, said: Said) -> str:
@@ -101,7 +82,8 @@ def test_it_acts_without_asking_on_enough_verified_outcomes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verified", "rejected", "cited"), [(2, 0, ["out-0", "out-1", "made-up"]), (2, 3, evidence(5)), (3, 0, [])]
+    ("verified", "rejected", "cited"),
+    [(2, 0, [*evidence(2), "made-up"]), (2, 3, evidence(5)), (3, 0, [])],
 )
 def test_evidence_that_was_not_seen_verified_does_not_count(verified: int, rejected: int, cited: list[str]) -> None:
     assert "at least 3 are needed" in refusal(proved(verified, rejected), change("act", evidence=cited))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from outcomes import outcome
 from policy_bundles import PERMIT, bundle, rule
 from policy_world import ASKS, halt, in_force, incident, plan, resume, signal, started, through, with_rules
 from scenario import START_US, Said, Scenario
@@ -28,7 +29,7 @@ from autopilot.schemas.events.policy import (
     PlanDenied,
     PreviewRequested,
 )
-from autopilot.schemas.events.verifier import Outcome, OutcomeRejected
+from autopilot.schemas.events.verifier import OutcomeRejected
 from autopilot.schemas.plan_hash import plan_hash
 
 POOR = Quality(freshness_bp=1, completeness_bp=2, validity_bp=3, order_bp=4)
@@ -42,23 +43,7 @@ def facts(scenario: Scenario, **more: Any) -> dict[str, Any]:
 
 
 def rejection(execution_id: str = "exe", phase: str = "remedy") -> OutcomeRejected:
-    return OutcomeRejected(
-        outcome=Outcome(
-            outcome_id="o",
-            execution_id=execution_id,
-            plan_id="plan",
-            incident_id="inc",
-            remedy="restart",
-            context="c",
-            phase=phase,
-            checks=[],
-            confidence_bp=9_000,
-            reason="r",
-            measured_from_us=1,
-            measured_until_us=2,
-            evidence=[],
-        )
-    )
+    return OutcomeRejected(outcome=outcome(phase, execution_id=execution_id, plan_id="plan", incident_id="inc"))
 
 
 def failed(execution_id: str = "exe", plan_id: str = "plan") -> ExecutionFailed:

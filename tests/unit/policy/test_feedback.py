@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from outcomes import judged, rolled_back
 from policy_bundles import PERMIT, bundle
-from policy_outcomes import judged, rolled_back
 from policy_world import RESTART, digest_of_remedy, halt, in_force, plan, signal
 from scenario import Said, Scenario
 

@@ -1,10 +1,10 @@
 """The view of remedies: what came of them as the planner counts it, calibration, and the autonomy that holds."""
 
 from functools import cache
-from typing import Any
 
 import pytest
 from long_log import course
+from outcomes import CONTEXT, judged
 from policy_world import digest_of_remedy, documents, plan
 from scenario import START_US, Said, recorded
 
@@ -26,11 +26,10 @@ from autopilot.schemas.events.governance import (
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import ConfidenceBasis, PlanProposed
 from autopilot.schemas.events.policy import AuthorizationRevoked
-from autopilot.schemas.events.verifier import Outcome, OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 
 DIGEST = digest_of_remedy()
-CONTEXT = "checkout/errors"
 IDS = {"incident_id": "inc", "execution_id": "exe"}
 NAMED = {"remedy": "restart", "remedy_digest": DIGEST, "service": "checkout"}
 
@@ -59,27 +58,6 @@ def proposed(number: int, *, confidence_bp: int = 7_000, mean_bp: int = 8_000) -
     prior = {"prior_successes_milli": 1_000, "prior_failures_milli": 1_000}
     basis = ConfidenceBasis(context=CONTEXT, **prior, verified=0, rejected=0, mean_bp=mean_bp)
     return plan(f"plan-{number}", remedy_digest=DIGEST, confidence_bp=confidence_bp, basis=basis)
-
-
-def judged(number: int, kind: Any = OutcomeVerified, phase: str = "remedy") -> Payload:
-    """What came of it."""
-    outcome: Payload = kind(
-        outcome=Outcome(
-            outcome_id=f"out-{number}",
-            plan_id=f"plan-{number}",
-            remedy="restart",
-            context=CONTEXT,
-            phase=phase,
-            checks=[],
-            confidence_bp=9_000,
-            reason="r",
-            measured_from_us=1,
-            measured_until_us=2,
-            evidence=[],
-            **IDS,
-        )
-    )
-    return outcome
 
 
 def started(number: int) -> ExecutionStarted:

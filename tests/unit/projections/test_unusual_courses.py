@@ -3,6 +3,7 @@
 import json
 
 from loop import fleet_documents
+from outcomes import judged
 from scenario import START_US, Said, recorded
 
 from autopilot.projections.agents import AGENTS
@@ -28,7 +29,7 @@ from autopilot.schemas.events.policy import (
     StepAuthorized,
 )
 from autopilot.schemas.events.runtime import AgentFaulted, AgentUpgraded
-from autopilot.schemas.events.verifier import Outcome, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 
 SECOND_US = 1_000_000
 
@@ -85,24 +86,6 @@ def authorized(number: int = 1) -> PlanAuthorized:
 
 def denied(number: int = 1) -> PlanDenied:
     return PlanDenied(decision=decision(number, rule="radius"), reason="too much")
-
-
-def outcome(number: int, phase: str = "remedy") -> Outcome:
-    return Outcome(
-        outcome_id=f"out-{number}",
-        execution_id=f"exe-{number}",
-        plan_id=f"plan-{number}",
-        incident_id="inc-1",
-        remedy="restart",
-        context="cart/restart",
-        phase=phase,
-        checks=[],
-        confidence_bp=9_000,
-        reason="",
-        measured_from_us=START_US,
-        measured_until_us=START_US,
-        evidence=[],
-    )
 
 
 # -- approvals -------------------------------------------------------------------------------------------------------
@@ -207,11 +190,11 @@ def test_a_held_step_waits_until_it_is_decided_or_its_execution_turns_back() -> 
 def test_what_came_of_a_plan_counts_for_the_version_that_allowed_it() -> None:
     row = score(
         authorized(1),
-        OutcomeVerified(outcome=outcome(1)),
+        judged(1),
         authorized(2),
-        OutcomeRejected(outcome=outcome(2)),
-        OutcomeVerified(outcome=outcome(2, "rollback")),
-        OutcomeVerified(outcome=outcome(3)),
+        judged(2, OutcomeRejected),
+        judged(2, OutcomeVerified, "rollback"),
+        judged(3),
         denied(4),
     )
     assert (row.allowed, row.denied, row.verified, row.rejected, row.rollbacks_verified) == (2, 1, 1, 1, 1)

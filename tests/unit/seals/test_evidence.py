@@ -1,7 +1,8 @@
 """The chain of evidence: steps need decisions, decisions need signatures, executions need verdicts, events causes."""
 
 import pytest
-from sagas import ADA, BOB, EXECUTION, POLICY, SECOND_US, authorization, ok, outcome, plan, request, signers, started
+from outcomes import outcome
+from sagas import ADA, BOB, EXECUTION, POLICY, SECOND_US, authorization, ok, plan, request, signers, started
 from scenario import START_US
 
 from autopilot.projections.compliance import report_of

@@ -1,6 +1,7 @@
 """Past a gate only with a verdict: the audit reads it from the log."""
 
-from sagas import POLICY, authorization, gate, ok, outcome, plan, request, started, step
+from outcomes import outcome
+from sagas import POLICY, authorization, gate, ok, plan, request, started, step
 from seals.test_evidence import BEGUN, judged, log
 
 from autopilot.schemas.contract import Payload
