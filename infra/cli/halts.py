@@ -50,9 +50,8 @@ def resume(person: AsPerson, reason: Reason, domain: OfDomain = EVERYWHERE) -> N
     cluster, key, view = _order(person)
     view.advance()
     open_here = view.state.authority.halts.get(domain, {})
-    if not open_here:  # a halt of a domain that was never there can be ended
-        _require_domain(view, domain)
     if not open_here:
+        _require_domain(view, domain)  # here alone: a halt of a domain that was never there can be ended
         refuse(f"nothing halts `{domain}`{_elsewhere(view.state.authority, domain)}", NO)
     named = sorted(halt.event_id for by, halt in open_here.items() if by != person)
     if named:
