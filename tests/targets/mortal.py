@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from confluent_kafka import TopicPartition
 from mortal_process import MID_EFFECT
 from plans import first_step, proposal, reverting
 from sagas import ADA, POLICY, signers
@@ -19,6 +20,7 @@ from sagas import ADA, POLICY, signers
 from autopilot.agents.executor.states import execution_of, idempotency_key
 from autopilot.infra.effector.rig import Rig
 from autopilot.infra.platform.topics import recreate_topics
+from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.effector import StepFailed, StepIndeterminate, StepStarted, StepSucceeded
@@ -28,8 +30,9 @@ from autopilot.schemas.events.planner import Action, PlanProposed
 from autopilot.schemas.events.policy import PlanAuthorized
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.schemas.signing import SigningKey
+from autopilot.streams.kafka import plain_consumer, read_some
 from autopilot.streams.publisher import Publisher
-from autopilot.streams.reader import read
+from autopilot.streams.record import EVENT_TYPE
 
 PROGRAM = Path(__file__).with_name("mortal_process.py")
 REGISTRY = BundledRegistry()
@@ -39,6 +42,8 @@ LOOK_AGAIN_S = 0.002
 """How often the target is looked at in the middle of an effect, unless a look takes longer: then half of the time."""
 ANSWERS_S = 90.0
 RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
+CODEC = Codec(REGISTRY)
+FOLLOWED = {kind.event_type().encode() for kind in (StepStarted, *RESULTS)}
 
 
 class Processes:
@@ -91,7 +96,6 @@ class MortalEffector:
         self._control = folder / "control"
         self._rig = rig
         self._asked = 0
-        self._next = 0
         self._told: list[Payload] = []
         targets = folder / "targets.yaml"
         targets.write_text(yaml.safe_dump({"drivers": [dict(rig.entry)]}))
@@ -104,6 +108,8 @@ class MortalEffector:
         with_ada.close()
         self._policy = self._publisher("policy", POLICY)
         self._executor = self._publisher("executor", None)
+        self._log_reader = plain_consumer(self._kafka, "mortal-log")
+        self._log_reader.assign([TopicPartition(str(Topic.LOG), 0, 0)])
 
     def _publisher(self, producer: str, key: SigningKey | None) -> Publisher:
         return Publisher(kafka=self._kafka, registry=REGISTRY, producer=producer, partitions=PARTITIONS, key=key)
@@ -137,6 +143,7 @@ class MortalEffector:
         self._processes.close()
         self._policy.close()
         self._executor.close()
+        self._log_reader.close()
 
     @property
     def log(self) -> str:
@@ -174,20 +181,20 @@ class MortalEffector:
         """The one result of the attempt, once it is there."""
         until = time.monotonic() + ANSWERS_S
         while not (found := self.told(request, *RESULTS)):
-            if time.monotonic() > until:
-                raise AssertionError(f"no answer to {request}:\n{self.log}")
-            time.sleep(0.1)
+            assert time.monotonic() < until, f"no answer to {request}:\n{self.log}"
+            self._follow(0.2)
         (only,) = found
         return only
 
     def told(self, request: StepRequested, *kinds: type[Payload]) -> list[Any]:
-        """What the effector has recorded of the attempt, of these kinds."""
-        events = read(self._kafka, REGISTRY, Topic.LOG, types=(StepStarted, *RESULTS), start={0: self._next})
-        for event in events:
-            self._next = event.position.offset + 1
-            self._told.append(event.payload)
+        """What the effector has recorded of the attempt, of these kinds, as far as the log has been read."""
         attempt = (request.execution_id, request.phase)
         return [p for p in self._told if isinstance(p, kinds) and (p.execution_id, p.phase) == attempt]
+
+    def _follow(self, wait_s: float) -> None:
+        for record in read_some(self._log_reader, wait_s, 500).get(0, ()):
+            if record.headers[EVENT_TYPE] in FOLLOWED:
+                self._told.append(CODEC.decode(record.value).payload)
 
 
 def _request(of: PlanProposed, decided: PlanAuthorized) -> StepRequested:
