@@ -15,6 +15,8 @@ from autopilot.streams.kafka import REQUEST_TIMEOUT_S, plain_consumer, raise_for
 from autopilot.streams.record import EVENT_TYPE, Record
 
 BATCH = 2_000
+LOOK_S, FOLLOW_S = 0.02, 0.2
+"""How long a look waits for a record: briefly where there is an end, since no record tells that one was reached."""
 
 
 def partitions_of(consumer: Consumer, topic: str) -> list[int]:
@@ -78,7 +80,7 @@ def _ends(
 def _records(consumer: Consumer, topic: str, todo: set[int], stop: dict[int, int]) -> Iterator[Record]:
     """Reads until every partition's position has reached its stop; markers and aborted records count as positions."""
     while todo:
-        first = consumer.poll(0.2)
+        first = consumer.poll(LOOK_S if stop else FOLLOW_S)
         messages = [first, *consumer.consume(BATCH, timeout=0)] if first is not None else []
         for message in messages:
             error = message.error()
