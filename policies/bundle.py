@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
 from autopilot.policies.facts import FACTS_VERSION, SPECS, Value, unknown_fact
-from autopilot.policies.obligations import OBLIGATIONS, ParameterSpec, parameter_of, tolerances_of
+from autopilot.policies.obligations import OBLIGATIONS, ParameterSpec, Per, parameter_of, tolerances_of
 from autopilot.schemas.configuration import KINDS, Name, Written, canonical
 
 ParamName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -88,8 +88,11 @@ class RuleObligation(Written):
             expected = _expected(value, spec.parameters[name])
             if expected:
                 raise ValueError(f"`{name}` is {value!r}: write {expected}")
-        if "ask" in self.parameters and parameter_of(self.name, self.parameters, "per") != "step":
-            raise ValueError("`ask` says when each step is asked for: write `per: step` as well, or leave it out")
+        if "ask" in self.parameters and parameter_of(self.name, self.parameters, "per") == Per.PLAN:
+            raise ValueError(
+                "`ask` says when each stage or step is asked for:"
+                " write `per: stage` or `per: step` as well, or leave it out"
+            )
         for name in tolerances_of(str(self.parameters.get("tolerances", ""))):
             if name not in SPECS:
                 raise unknown_fact(name)

@@ -11,9 +11,13 @@ from typing import Any, Final
 
 from autopilot.policies.bundle import PolicyBundle
 from autopilot.policies.facts import FACTS, FACTS_VERSION, FactSpec
-from autopilot.policies.obligations import OBLIGATIONS
+from autopilot.policies.obligations import APPROVAL, OBLIGATIONS, Per
 
 FILE_NAME: Final = "policy-bundle.schema.json"
+_ASK_GOES_WITH_PARTS: Final[dict[str, Any]] = {
+    "if": {"required": ["ask"]},
+    "then": {"required": ["per"], "properties": {"per": {"enum": [per.value for per in Per if per is not Per.PLAN]}}},
+}
 
 
 def bundle_schema() -> dict[str, Any]:
@@ -52,7 +56,12 @@ def _obligation(name: str) -> dict[str, Any]:
         "description": spec.meaning,
         "properties": {
             "name": {"const": name},
-            "parameters": {"properties": parameters, "required": needed, "additionalProperties": False},
+            "parameters": {
+                "properties": parameters,
+                "required": needed,
+                "additionalProperties": False,
+                **(_ASK_GOES_WITH_PARTS if name == APPROVAL else {}),
+            },
         },
     }
 

@@ -21,7 +21,7 @@ from typing import Final
 from autopilot.policies.bundle import Effect, PolicyBundle, Rule, Ruling, filled
 from autopilot.policies.cel_engine import Answer, CelEngine, Conditions, PolicyEngine
 from autopilot.policies.facts import SPECS, FactSet, Value
-from autopilot.policies.obligations import APPROVAL, WHEN_REACHED, parameter_of, tolerances_of
+from autopilot.policies.obligations import APPROVAL, WHEN_REACHED, Per, parameter_of, tolerances_of
 from autopilot.schemas.events.policy import Decision, Obligation, RuleOutcome
 from autopilot.schemas.identity import digest_of
 
@@ -43,9 +43,10 @@ class ApprovalNeed:
     group: str
     needed: int
     expires_ms: int
-    per_step: bool = False
+    per: Per = Per.PLAN
+    """What is approved on its own."""
     when_reached: bool = False
-    """Of an approval for each step: whether people are asked as the execution reaches it, not before it starts."""
+    """Of an approval for each stage or step: whether people are asked as the execution reaches it, not before."""
     tolerances: Mapping[str, int] = field(default_factory=dict)
     """Facts that the approval rests on, and how far each may move."""
 
@@ -204,9 +205,9 @@ def _unique(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:
 
 
 def _strictest(asking: Sequence[Obligation]) -> ApprovalNeed | None:
-    """The most people, the shortest time, the least tolerances, and each step as it is reached where one asks for that.
+    """The most people, the shortest time, the least tolerances, the smallest parts, and those as they are reached.
 
-    None when no approval is asked for.
+    The last two where one asks for that. None when no approval is asked for.
     """
     if not asking:
         return None
@@ -214,14 +215,14 @@ def _strictest(asking: Sequence[Obligation]) -> ApprovalNeed | None:
         group=asking[0].parameters["group"],
         needed=max(int(need.parameters["needed"]) for need in asking),
         expires_ms=min(int(need.parameters["expires_ms"]) for need in asking),
-        per_step=any(_is_per_step(need) for need in asking),
-        when_reached=any(_is_per_step(need) and _asked(need) == WHEN_REACHED for need in asking),
+        per=max(map(_per, asking), key=list(Per).index),
+        when_reached=any(_per(need) is not Per.PLAN and _asked(need) == WHEN_REACHED for need in asking),
         tolerances=_least(tolerances_of(need.parameters.get("tolerances", "")) for need in asking),
     )
 
 
-def _is_per_step(need: Obligation) -> bool:
-    return parameter_of(APPROVAL, need.parameters, "per") == "step"
+def _per(need: Obligation) -> Per:
+    return Per(parameter_of(APPROVAL, need.parameters, "per"))
 
 
 def _asked(need: Obligation) -> str:

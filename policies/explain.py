@@ -17,6 +17,7 @@ from autopilot.policies.engine import CompiledBundle, PolicySet, Verdict
 from autopilot.policies.expression import Environment, ExpressionError
 from autopilot.policies.fact_sets import conditions_of, thresholds
 from autopilot.policies.facts import SPECS, FactSet, Value
+from autopilot.policies.obligations import in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRule:
-    """One rule: whether it held, whether it decided, what it says, and its condition part by part."""
+    """One rule: whether it held, whether it decided, what it says, and its condition part by part.
+
+    `imposes` is the obligation of one that holds, in words; empty for none.
+    """
 
     rule: str
     effect: Effect
@@ -39,6 +43,7 @@ class ExplainedRule:
     decided: bool
     message: str
     condition: Part
+    imposes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,16 @@ def _rule(
     decided = name in verdict.decisive or f"error:{name}" in verdict.decisive
     known = {**facts, **each.params}
     message = filled(rule.message, known) if answer is True else ""
-    return ExplainedRule(name, rule.effect, answer, decided, message, _whole(rule.when, known, each.params))
+    condition = _whole(rule.when, known, each.params)
+    imposes = _imposed(rule, known) if answer is True else ""
+    return ExplainedRule(name, rule.effect, answer, decided, message, condition, imposes)
+
+
+def _imposed(rule: Rule, known: dict[str, Value]) -> str:
+    if rule.obligation is None:
+        return ""
+    parameters = {name: filled(str(text), known) for name, text in rule.obligation.parameters.items()}
+    return in_words(rule.obligation.name, parameters)
 
 
 def _whole(source: str, known: Mapping[str, Value], params: Mapping[str, Value]) -> Part:

@@ -22,7 +22,7 @@ from autopilot.policies.checks import failures_of
 from autopilot.policies.engine import ENGINE, CompiledBundle, PolicySet, compiled
 from autopilot.policies.fact_sets import generated
 from autopilot.policies.facts import BASELINE, FACTS, SPECS, FactSet
-from autopilot.policies.obligations import BEFORE_START, WHEN_REACHED, parameter_of
+from autopilot.policies.obligations import APPROVAL, BEFORE_START, WHEN_REACHED, Per, parameter_of
 
 GOAL_BP: Final = 9_500
 _FACT_SETS: Final = 4_000
@@ -151,18 +151,23 @@ def _obligations(bundle: PolicyBundle, index: int) -> Iterator[Mutant]:
             obligation = rule.obligation.model_copy(update={"parameters": parameters})
             changed = rule.model_copy(update={"obligation": obligation})
             yield _with_rule(bundle, index, "constant", f"needed {needed} -> {value}", changed)
-    if parameter_of(rule.obligation.name, rule.obligation.parameters, "per") == "step":
-        yield from _less_often(bundle, index, rule.obligation)
+    if rule.obligation.name == APPROVAL:
+        yield from _asked_otherwise(bundle, index, rule.obligation)
 
 
-def _less_often(bundle: PolicyBundle, index: int, obligation: RuleObligation) -> Iterator[Mutant]:
-    """Each step is asked for at another time, or only the whole plan is."""
+def _asked_otherwise(bundle: PolicyBundle, index: int, obligation: RuleObligation) -> Iterator[Mutant]:
+    """Each stage or step is asked for at another time; something larger or smaller is approved on its own."""
+    per = Per(parameter_of(obligation.name, obligation.parameters, "per"))
+    if per is Per.PLAN:
+        return
     asked = parameter_of(obligation.name, obligation.parameters, "ask")
     other = BEFORE_START if asked == WHEN_REACHED else WHEN_REACHED
     whole = {name: value for name, value in obligation.parameters.items() if name not in ("per", "ask")}
+    parts = Per.STEP if per is Per.STAGE else Per.STAGE
     for change, parameters in (
         (f"ask {asked} -> {other}", {**obligation.parameters, "ask": other}),
-        ("per step -> plan", whole),
+        (f"per {per} -> {parts}", {**obligation.parameters, "per": parts.value}),
+        (f"per {per} -> {Per.PLAN}", whole),
     ):
         copied = obligation.model_copy(update={"parameters": parameters})
         changed = bundle.rules[index].model_copy(update={"obligation": copied})

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 APPROVAL: Final = "approval"
@@ -13,6 +14,14 @@ LONGEST_REQUEST_MS: Final = 6 * 86_400_000
 """Longest time that people may be given: six days. The effector remembers for a week what a held step is of."""
 TOLERANCES: Final = r"[a-z_]+:[0-9]{1,16}(\s*,\s*[a-z_]+:[0-9]{1,16})*"
 """How tolerances are written."""
+
+
+class Per(StrEnum):
+    """What is approved on its own, from the coarsest to the finest. A stage ends with a step that has a gate."""
+
+    PLAN = "plan"
+    STAGE = "stage"
+    STEP = "step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +60,15 @@ OBLIGATIONS: Final[Mapping[str, ObligationSpec]] = {
                 most=LONGEST_REQUEST_MS,
             ),
             "per": ParameterSpec(
-                "`plan` (without it), or `step`: each step is approved on its own",
+                "What is approved on its own: the whole `plan` (without it), each `stage`, which is the steps up to and"
+                " with one that has a gate, or each `step`",
                 optional=True,
-                pattern="plan|step",
-                default="plan",
+                pattern="|".join(Per),
+                default=Per.PLAN,
             ),
             "ask": ParameterSpec(
-                "`when_reached` (without it): an execution waits before each step until it is approved, or"
-                " `before_start`: all steps are asked for at once; only with `per: step`",
+                "`when_reached` (without it): an execution waits before each stage or step until it is approved, or"
+                " `before_start`: all of them are asked for at once; only with `per: stage` or `per: step`",
                 optional=True,
                 pattern=f"{WHEN_REACHED}|{BEFORE_START}",
                 default=WHEN_REACHED,
@@ -81,6 +91,20 @@ OBLIGATIONS: Final[Mapping[str, ObligationSpec]] = {
 def parameter_of(obligation: str, parameters: Mapping[str, object], name: str) -> str:
     """A parameter of an obligation as text, or what it means to leave it out. Raises `KeyError` for an unknown one."""
     return str(parameters.get(name, OBLIGATIONS[obligation].parameters[name].default))
+
+
+def in_words(obligation: str, parameters: Mapping[str, object]) -> str:
+    """What an obligation comes to, for people: its parameters, and those left out as what that means."""
+    if obligation != APPROVAL:
+        return f"{obligation} " + ", ".join(f"{name} {value}" for name, value in sorted(parameters.items()))
+    per = Per(parameter_of(obligation, parameters, "per"))
+    asked = parameter_of(obligation, parameters, "ask")
+    when = "before the start" if per is Per.PLAN or asked == BEFORE_START else "as it is reached"
+    of = f"the whole {per}" if per is Per.PLAN else f"each {per}"
+    bounds = tolerances_of(str(parameters.get("tolerances", "")))
+    moved = "".join(f", void when {fact} moves by more than {most}" for fact, most in bounds.items())
+    who = f"{parameters['needed']} of `{parameters['group']}` within {parameters['expires_ms']} ms"
+    return f"{obligation} of {of}, asked for {when}, by {who}{moved}"
 
 
 def tolerances_of(text: str) -> dict[str, int]:

@@ -6,10 +6,10 @@ budgets, attempts, history and breakers follow the new decisions. The world is a
 - What an agent did because of a decision that is not made again is left out: all that names a plan which is not
   authorised now, all that was caused by a recorded decision which is not made now, and later plans of an incident whose
   earlier plan fared otherwise.
-- A plan that is authorised now and was not then, or step by step where it was at once, has no recorded outcome. It
-  spends its budget; nothing else follows.
+- A plan that is authorised now and was not then, or is held before other steps, has no recorded outcome. It spends its
+  budget; nothing else follows.
 - What people answered counts for the request as it is made now, though it may rest on other facts. A request that was
-  not made then has no answer, and expires.
+  not made then, or was about other steps, has no answer, and expires.
 
 Pure: it reads records and writes none.
 """
@@ -46,11 +46,10 @@ from autopilot.streams.record import EVENT_TYPE, RUN, Record
 
 AUTHORISED: Final = "authorised"
 STEP_BY_STEP: Final = "authorised step by step"
-"""Authorised, with steps that are held until people approve them."""
+"""Authorised, with every step but the first held until people approve it."""
 TURNED_BACK: Final = "turned back at a held step"
 DENIED: Final = "denied"
 UNDECIDED: Final = "undecided"
-PERMITTED: Final = (AUTHORISED, STEP_BY_STEP)
 _DENYING: Final = ("deny", "error")
 _ALWAYS_TOLD: Final = (PlanProposed, PlanWithdrawn)
 """Events that name a plan and yet are no consequence of its authorisation."""
@@ -95,21 +94,32 @@ def _bound_again(state: PolicyState, recorded: Recorded[ApprovalGranted]) -> Rec
 class _Fate:
     """What became of one plan, as recorded or as it would have been."""
 
+    steps: int
+    """Of the plan."""
     ending: str = UNDECIDED
-    asked: tuple[str, ...] = ()
-    """What people were asked about, in order: steps, or the whole, which is empty."""
+    held: tuple[str, ...] | None = None
+    """The steps that it is held before, if it is authorised."""
+    asked: tuple[tuple[str, ...], ...] = ()
+    """What people were asked about, in order: some steps, or the whole, which is empty."""
     rules: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def permitted(self) -> bool:
+        """Whether it is authorised, and no held step of it was turned back."""
+        return self.held is not None
 
     def take(self, payload: Payload) -> None:
         """Notes what the policy said of the plan: its first ending counts, but for a held step that may not begin."""
         if isinstance(payload, ApprovalRequested):
-            self.asked = (*self.asked, payload.step_id)
+            self.asked = (*self.asked, tuple(payload.step_ids))
         elif isinstance(payload, PlanAuthorized) and self.ending is UNDECIDED:
-            self._end(STEP_BY_STEP if payload.held_steps else AUTHORISED, payload.decision, ("permit",))
+            self.held = tuple(payload.held_steps)
+            self._end(_authorised(payload.held_steps, self.steps), payload.decision, ("permit",))
         elif isinstance(payload, PlanDenied) and self.ending is UNDECIDED:
             self._end(DENIED, payload.decision, _DENYING, payload.reason)
-        elif isinstance(payload, AuthorizationRevoked) and payload.step_id and self.ending == STEP_BY_STEP:
+        elif isinstance(payload, AuthorizationRevoked) and payload.step_id and self.held:
+            self.held = None
             self._end(TURNED_BACK, payload.verdict, _DENYING, payload.reason)
 
     def _end(self, ending: str, decision: Decision | None, effects: tuple[str, ...], reason: str = "") -> None:
@@ -118,17 +128,26 @@ class _Fate:
         self.rules = tuple(outcome.rule for outcome in held if outcome.effect in effects)
 
 
+def _authorised(held_steps: Sequence[str], steps: int) -> str:
+    if held_steps and len(held_steps) < steps - 1:
+        return f"{AUTHORISED}, held before {', '.join(held_steps)}"
+    return STEP_BY_STEP if held_steps else AUTHORISED
+
+
 @dataclass
 class _Told:
     """One recorded plan: where it stands, and both its fates."""
 
     plan: PlanProposed
     envelope: Envelope
-    then: _Fate = field(default_factory=_Fate)
-    now: _Fate = field(default_factory=_Fate)
+    then: _Fate = field(init=False)
+    now: _Fate = field(init=False)
     left_out: bool = False
     consequences: int = 0
     """Recorded events that are left out because it is not authorised now."""
+
+    def __post_init__(self) -> None:
+        self.then, self.now = _Fate(len(self.plan.steps)), _Fate(len(self.plan.steps))
 
 
 class _Partition:
@@ -189,7 +208,7 @@ class _Partition:
         if isinstance(payload, PlanProposed):
             gone = gone or payload.attempt > self._diverged.get(payload.incident_id, payload.attempt)
         elif told is not None and not isinstance(payload, _ALWAYS_TOLD):
-            otherwise = told.then.ending in PERMITTED and told.now.ending != told.then.ending
+            otherwise = told.then.permitted and told.now.ending != told.then.ending
             gone = gone or told.left_out or otherwise
         if gone:
             self._gone.add(event.envelope.event_id)
@@ -262,9 +281,9 @@ def _note(told: _Told) -> str:
     notes: list[str] = []
     if told.left_out:
         notes.append("an earlier plan of its incident fares otherwise, so that it is left out")
-    elif told.now.ending in PERMITTED and told.then.ending in PERMITTED:
+    elif told.now.permitted and told.then.permitted:
         notes.append("its steps begin at other times: what came of it is not recorded")
-    elif told.now.ending in PERMITTED:
+    elif told.now.permitted:
         notes.append("newly authorised: no outcome is recorded for it")
     elif told.now.asked and not told.then.asked:
         notes.append("people are asked now: no answer is recorded")

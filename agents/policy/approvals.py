@@ -1,6 +1,7 @@
 """Which approvals count, whether the evidence still stands, and what people are shown when they are asked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from autopilot.agents.authority import Authority
@@ -8,10 +9,11 @@ from autopilot.agents.policy.holding import Holding
 from autopilot.agents.policy.people import AGENTS
 from autopilot.agents.policy.states import HoldingState
 from autopilot.policies.engine import ApprovalNeed
+from autopilot.policies.obligations import Per
 from autopilot.schemas.configuration import Role
 from autopilot.schemas.events.effector import Change, PreviewCompleted
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
-from autopilot.schemas.events.planner import PlanProposed
+from autopilot.schemas.events.planner import PlanProposed, Step
 from autopilot.schemas.events.policy import ApprovalRequested, Decision
 from autopilot.schemas.events.verifier import Check, Outcome
 from autopilot.schemas.identity import derived_id
@@ -24,6 +26,24 @@ AS_BEFORE: Final = " (as it was before the start)"
 _US_PER_MS: Final = 1_000
 
 
+def parts_of(plan: PlanProposed, per: Per) -> list[list[str]]:
+    """The ids of the steps that are approved together: all, those of each stage, or each one alone; in order."""
+    parts = [[plan.steps[0].step_id]]
+    for before, step in pairwise(plan.steps):
+        if per is Per.STEP or (per is Per.STAGE and before.gate is not None):
+            parts.append([])
+        parts[-1].append(step.step_id)
+    return parts
+
+
+def begun_by(plan: PlanProposed, held_steps: Sequence[str], first: str = "") -> list[Step]:
+    """The steps that one authorisation lets begin: from the plan's beginning or a held step up to the next held one."""
+    steps = [step.step_id for step in plan.steps]
+    begin = steps.index(first) if first else 0
+    end = next((at for at in range(begin + 1, len(steps)) if steps[at] in held_steps), len(steps))
+    return plan.steps[begin:end]
+
+
 def requests_of(
     plan: PlanProposed,
     decision: Decision,
@@ -32,21 +52,26 @@ def requests_of(
     preview: PreviewCompleted | None,
     now_us: int,
 ) -> tuple[ApprovalRequested, ...]:
-    """What people are asked before a plan starts: one request for the whole, for each step, or for the first one."""
-    every = [step.step_id for step in plan.steps] if need.per_step else [WHOLE_PLAN]
-    steps = every[:1] if need.when_reached else every
+    """What people are asked before a plan starts: one request for the whole, for each part, or for the first one.
+
+    A plan of one stage is asked for as a whole.
+    """
+    parts = parts_of(plan, need.per)
+    if len(parts) == 1 and need.per is not Per.STEP:
+        parts = [[]]
     return tuple(
         ApprovalRequested(
-            approval_id=derived_id("apr", plan.plan_id, decision.decision_id, *([step] if step else [])),
+            approval_id=derived_id("apr", plan.plan_id, decision.decision_id, *part),
             decision=decision,
             group=need.group,
             needed=need.needed,
-            summary=summary_of(plan, reason, preview, step),
+            summary=summary_of(plan, reason, preview, part),
             expires_at_us=now_us + need.expires_ms * _US_PER_MS,
-            step_id=step,
+            step_id=part[0] if part else WHOLE_PLAN,
             tolerances=dict(need.tolerances),
+            step_ids=part,
         )
-        for step in steps
+        for part in (parts[:1] if need.when_reached else parts)
     )
 
 
@@ -55,18 +80,20 @@ def request_for_step(
 ) -> ApprovalRequested:
     """What people are asked about the held step that an execution has reached."""
     step_id, plan = holding.held_step, holding.plan
+    part = [step.step_id for step in begun_by(plan, holding.held_steps, step_id)]
     stage = stage_before(holding)
     return ApprovalRequested(
-        approval_id=derived_id("apr", plan.plan_id, decision.decision_id, step_id),
+        approval_id=derived_id("apr", plan.plan_id, decision.decision_id, *part),
         decision=decision,
         group=need.group,
         needed=need.needed,
-        summary="\n".join([summary_of(plan, reason, holding.preview, step_id, AS_BEFORE), *seen_before(holding)]),
+        summary="\n".join([summary_of(plan, reason, holding.preview, part, AS_BEFORE), *seen_before(holding)]),
         expires_at_us=now_us + need.expires_ms * _US_PER_MS,
         step_id=step_id,
         tolerances=dict(need.tolerances),
         execution_id=holding.execution_id,
         outcome_id=stage.outcome_id if stage is not None else "",
+        step_ids=part,
     )
 
 
@@ -157,26 +184,31 @@ def _check_line(check: Check) -> str:
 
 
 def summary_of(
-    plan: PlanProposed, reason: str, preview: PreviewCompleted | None, step_id: str = WHOLE_PLAN, when: str = ""
+    plan: PlanProposed, reason: str, preview: PreviewCompleted | None, step_ids: Sequence[str] = (), when: str = ""
 ) -> str:
-    """What people are asked to approve: the plan or one step, why they are asked, and what it would change.
+    """What people are asked to approve: the plan or some steps, why they are asked, and what it would change.
 
-    `when` says when the preview was made, where that is not now.
+    `step_ids` are empty for the whole plan. `when` says when the preview was made, where that is not now.
     """
     lines = [
-        f"step {step_id} of: {plan.summary}" if step_id else plan.summary,
+        f"{named(step_ids)} of: {plan.summary}" if step_ids else plan.summary,
         f"why you are asked: {reason}",
         f"confidence {plan.confidence_bp} bp, touches {plan.blast_radius_instances} instances"
         f" ({plan.blast_radius_bp} bp) at once, {'reversible' if plan.reversible else 'NOT reversible'}",
-        *_previewed(preview, step_id, when),
+        *_previewed(preview, step_ids, when),
     ]
     return "\n".join(lines)
 
 
-def _previewed(preview: PreviewCompleted | None, step_id: str, when: str) -> Iterable[str]:
+def named(step_ids: Sequence[str]) -> str:
+    """Steps by their names, for people."""
+    return f"step{'s' if len(step_ids) > 1 else ''} {', '.join(step_ids)}"
+
+
+def _previewed(preview: PreviewCompleted | None, step_ids: Sequence[str], when: str) -> Iterable[str]:
     if preview is None:
         return ["preview: none came in time; what would change is not known"]
-    changes = [change for change in preview.changes if step_id in (WHOLE_PLAN, change.step_id)]
+    changes = [change for change in preview.changes if not step_ids or change.step_id in step_ids]
     if not preview.ok:
         return [f"preview{when}: not possible, {preview.reason}", *map(_line, changes)]
     return [f"would change{when}:", *map(_line, changes)] if changes else [f"would change nothing{when}"]

@@ -9,13 +9,13 @@ what was done. In a halt nothing is decided: the step waits for the resume, or f
 from dataclasses import replace
 from typing import Final
 
-from autopilot.agents.policy.approvals import WHOLE_PLAN, request_for_step, stage_before, strayed
+from autopilot.agents.policy.approvals import begun_by, parts_of, request_for_step, stage_before, strayed
 from autopilot.agents.policy.governance import glass_for, notice
 from autopilot.agents.policy.holding import Holding, PolicyState
 from autopilot.agents.policy.judgement import Judge
 from autopilot.agents.policy.states import HOLDING, HoldingState, Trigger
 from autopilot.policies.bundle import Ruling
-from autopilot.policies.engine import Verdict
+from autopilot.policies.engine import ApprovalNeed, Verdict
 from autopilot.policies.obligations import APPROVAL
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
@@ -29,25 +29,26 @@ START_US: Final = 300_000_000
 _US_PER_MS: Final = 1_000
 
 
-def held_steps_of(holding: Holding, verdict: Verdict) -> list[str]:
-    """The steps of a plan that are held: all but the first one, where each is to be approved as it is reached.
+def held_later(plan: PlanProposed, need: ApprovalNeed | None) -> list[str]:
+    """The steps with which a later part of the plan begins, where each part is to be approved as it is reached."""
+    if need is None or not need.when_reached:
+        return []
+    return [part[0] for part in parts_of(plan, need.per)[1:]]
 
-    Those about which nobody was asked are held as well, whatever the bundles in force by then ask for: an approval of
-    the first step is none of the others.
+
+def held_steps_of(holding: Holding, verdict: Verdict) -> list[str]:
+    """The steps of a plan that are held: those that the bundles in force want held, and those that were to be.
+
+    The latter are those about which nobody was asked, whatever the bundles ask for by now: an approval of the first
+    step or stage is none of the others.
     """
-    steps, need = [step.step_id for step in holding.plan.steps], verdict.approval
-    if need is not None and need.when_reached:
-        return steps[1:]
-    asked = {request.step_id for request in holding.requests}
-    return [step_id for step_id in steps if step_id not in asked] if asked and WHOLE_PLAN not in asked else []
+    held = {*holding.held_steps, *held_later(holding.plan, verdict.approval)}
+    return [step.step_id for step in holding.plan.steps if step.step_id in held]
 
 
 def not_after_us(plan: PlanProposed, held_steps: list[str], now_us: int, first: str = "") -> int:
     """When an authorisation ends: after what its steps may take by their own bounds, from `first` up to a held one."""
-    steps = [step.step_id for step in plan.steps]
-    begin = steps.index(first) if first else 0
-    end = next((at for at in range(begin + 1, len(steps)) if steps[at] in held_steps), len(steps))
-    return now_us + START_US + sum(map(_longest_ms, plan.steps[begin:end])) * _US_PER_MS
+    return now_us + START_US + sum(map(_longest_ms, begun_by(plan, held_steps, first))) * _US_PER_MS
 
 
 def _longest_ms(step: Step) -> int:

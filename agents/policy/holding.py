@@ -36,12 +36,12 @@ class Holding:
     deadline_us: int = 0
     decision_id: str = ""
     requests: tuple[ApprovalRequested, ...] = ()
-    """One for the whole plan, or for each step: those asked before the start have the same decision, group and time."""
+    """One for the whole plan, or for each part of it: those asked before the start share decision, group and time."""
     approvals: tuple[Counted, ...] = ()
     preview: PreviewCompleted | None = None
     """What the plan would change, as it was found before its start; kept for the steps that are asked for later."""
     held_steps: tuple[str, ...] = ()
-    """Steps that need an authorisation of their own, in the plan's order."""
+    """Steps that need an authorisation of their own, in the plan's order; once people were asked, those that will."""
     released_steps: tuple[str, ...] = ()
     """Those that have got it."""
     execution_id: str = ""
@@ -111,7 +111,7 @@ class Holding:
 
     @property
     def approved(self) -> int:
-        """How many people have approved; where steps are approved one by one, of the step with the fewest."""
+        """How many people have approved; where parts are approved one by one, of the part with the fewest."""
         return min((len(self.approvers(each.approval_id)) for each in self.asked), default=0)
 
     @property

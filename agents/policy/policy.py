@@ -192,7 +192,8 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             return self._conclude(state, holding, decision, verdict)
         requests = requests_of(holding.plan, decision, verdict.approval, verdict.reason, preview, state.now_us)
         kept = preview if verdict.approval.when_reached else None
-        state.holdings[holding.plan.plan_id] = replace(holding, preview=kept).moved(
+        held = tuple(held_steps.held_later(holding.plan, verdict.approval))
+        state.holdings[holding.plan.plan_id] = replace(holding, preview=kept, held_steps=held).moved(
             Trigger.ASK, state.now_us, deadline_us=requests[0].expires_at_us, requests=requests
         )
         return [_draft(holding, request) for request in requests]

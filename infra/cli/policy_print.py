@@ -28,6 +28,8 @@ def print_explanation(title: str, decision: RecordedDecision | None, found: Expl
     for rule in found.rules:
         mark = "*" if rule.decided else "+" if rule.answer is True else "!" if isinstance(rule.answer, str) else " "
         typer.echo(f"{mark} {rule.rule}  {rule.effect}, {_answer(rule.answer)}{', decided' if rule.decided else ''}")
+        if rule.imposes:
+            typer.echo(f"    {'imposes':10}{rule.imposes}")
         for line in _tree(rule.condition, 2):
             typer.echo(line)
     typer.echo("\n* decided  + holds  ! gave an error\n")

@@ -68,12 +68,13 @@ class ApprovalRequested(Payload):
     needed: int = described("How many different people must approve.", ge=1)
     summary: str = described("What they are asked to approve, for people.")
     expires_at_us: TimestampUs = described("After this time the plan is denied; a plan that was begun is undone.")
-    step_id: str = optional("The one step that is to be approved; empty for the whole plan.", "")
+    step_id: str = optional("The first step that is to be approved; empty for the whole plan.", "")
     tolerances: dict[str, int] = optional(
         "Facts that the approval rests on, and how far each may move until the plan is decided; 0 for not at all.", {}
     )
     execution_id: str = optional("The execution that holds the step; empty when nothing was begun.", "")
     outcome_id: str = optional("Outcome of the stage before the held step; empty when there was no gate.", "")
+    step_ids: list[str] = optional("The steps that are to be approved, in order; empty for the whole plan.", [])
 
 
 class ApprovalUse(Contract):
@@ -81,7 +82,7 @@ class ApprovalUse(Contract):
 
     approver: str = described("Who gave it.")
     event_id: str = described("The approval's event id.")
-    step_id: str = optional("The step that it approves; empty for the whole plan.", "")
+    step_id: str = optional("The first step that it approves; empty for the whole plan.", "")
 
 
 class PlanAuthorized(Payload):

@@ -24,14 +24,14 @@ class _Given:
 class Approvals:
     """Requests and approvals of one partition, as far as the log was read."""
 
-    steps: dict[str, str] = field(default_factory=dict)
-    """Request -> the step that it was for; empty for the whole plan."""
+    steps: dict[str, list[str]] = field(default_factory=dict)
+    """Request -> the steps that it was for; empty for the whole plan."""
     given: dict[str, _Given] = field(default_factory=dict)
     """By the approval's event id."""
 
     def requested(self, request: ApprovalRequested) -> None:
         """People were asked."""
-        self.steps[request.approval_id] = request.step_id
+        self.steps[request.approval_id] = request.step_ids or [request.step_id] * bool(request.step_id)
 
     def granted(
         self, event_id: str, granted: ApprovalGranted, signed_by: str | None, signers: Sequence[Principal]
@@ -41,8 +41,8 @@ class Approvals:
             roles = frozenset(role for one in signers if one.name == signed_by for role in one.roles)
             self.given[event_id] = _Given(granted, roles)
 
-    def faults(self, authorized: PlanAuthorized | StepAuthorized, steps: Sequence[str] = ()) -> Iterator[str]:
-        """What is wrong with the approvals that an authorisation rests on; `steps` are those of a plan as a whole."""
+    def faults(self, authorized: PlanAuthorized | StepAuthorized, begun: Sequence[str] = ()) -> Iterator[str]:
+        """What is wrong with the approvals that an authorisation rests on; `begun` are the steps that it lets begin."""
         needs = [need.parameters for need in authorized.obligations if need.name == APPROVAL]
         groups = {need.get("group", "") for need in needs}
         for use in authorized.approvals:
@@ -53,8 +53,8 @@ class Approvals:
             people = {use.approver for use in authorized.approvals if use.step_id == step_id}
             if len(people) < needed:
                 yield f"needs {needed} people to approve {_named(step_id)}, and names {len(people)}"
-        if isinstance(authorized, PlanAuthorized) and not authorized.overruled_by:
-            yield from _let_through(authorized, steps)
+        if not authorized.overruled_by:
+            yield from self._let_through(authorized, begun)
 
     def _fault(self, authorized: PlanAuthorized | StepAuthorized, use: ApprovalUse, groups: set[str]) -> Iterator[str]:
         given = self.given.get(use.event_id)
@@ -69,17 +69,25 @@ class Approvals:
         wanted = authorized.step_id if isinstance(authorized, StepAuthorized) else use.step_id
         if asked is None:
             yield f"rests on an approval of `{use.approver}` that nobody had asked for"
-        elif (asked, use.step_id) != (wanted, wanted):
-            yield f"rests on an approval of `{use.approver}` for something else, {_named(asked)}"
+        elif (_first(asked), use.step_id) != (wanted, wanted):
+            yield f"rests on an approval of `{use.approver}` for something else, {_named(_first(asked))}"
 
-
-def _let_through(authorized: PlanAuthorized, steps: Sequence[str]) -> Iterator[str]:
-    """Steps that may begin although the approvals are of others: neither held nor approved."""
-    approved = {use.step_id for use in authorized.approvals}
-    if approved and "" not in approved:
-        for step_id in steps:
-            if step_id not in approved and step_id not in authorized.held_steps:
+    def _let_through(self, authorized: PlanAuthorized | StepAuthorized, begun: Sequence[str]) -> Iterator[str]:
+        """Steps that may begin although the approvals are of others: neither held nor approved."""
+        approved: set[str] = set()
+        for use in authorized.approvals:
+            given = self.given.get(use.event_id)
+            asked = self.steps.get(given.granted.approval_id) if given is not None else None
+            if asked == [] or not use.step_id:
+                return
+            approved |= {use.step_id, *(asked or ())}
+        for step_id in begun if approved else ():
+            if step_id not in approved:
                 yield f"lets {_named(step_id)} begin, which nobody approved and which is not held"
+
+
+def _first(asked: Sequence[str]) -> str:
+    return asked[0] if asked else ""
 
 
 def _named(step_id: str) -> str:

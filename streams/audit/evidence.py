@@ -170,7 +170,7 @@ class Evidence:
         self._approvals.granted(event.envelope.event_id, event.payload, signed_by, self.signers)
 
     def _plan_authorized(self, record: Record, event: Said) -> None:
-        decision = event.payload.decision
+        decision, held_step_over = event.payload.decision, self._held_steps(event.payload)
         trusted = self._signed_by_role(record, event, Role.POLICY)
         known = self._authorised.get(decision.decision_id)
         if trusted or known is None or not known.trusted:  # what bears no signature takes nothing away
@@ -180,13 +180,14 @@ class Evidence:
                 event.payload.not_after_us,
                 record.position,
                 trusted,
-                self._held_steps(event.payload),
+                held_step_over,
             )
         if self._plans.get(decision.plan_id, ("", 0))[0] != decision.plan_hash:
             self._find(
                 Kind.NO_DECISION, record, f"authorises plan `{decision.plan_id}`, of which no such hash was proposed"
             )
-        for fault in self._approvals.faults(event.payload, self._order.get(decision.plan_id, [])):
+        begun = [step_id for step_id in self._order.get(decision.plan_id, []) if step_id not in held_step_over]
+        for fault in self._approvals.faults(event.payload, begun):
             self._find(Kind.NOT_AUTHORISED, record, fault)
 
     def _held_steps(self, authorized: PlanAuthorized) -> dict[str, str]:
@@ -209,7 +210,8 @@ class Evidence:
             self._steps[name] = _Authorisation(
                 whole.plan_id, whole.plan_hash, said.not_after_us, record.position, trusted
             )
-        for fault in self._approvals.faults(said):
+        begun = [step_id for step_id, held in whole.held_step_over.items() if held == said.step_id]
+        for fault in self._approvals.faults(said, begun):
             self._find(Kind.NOT_AUTHORISED, record, fault)
 
     def _authorization_revoked(self, record: Record, event: Said) -> None:

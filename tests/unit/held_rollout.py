@@ -25,7 +25,7 @@ from autopilot.schemas.events.executor import (
     StepHeld,
 )
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
-from autopilot.schemas.events.planner import IncidentOpened, PlanProposed, RiskClass
+from autopilot.schemas.events.planner import IncidentOpened, PlanProposed, RiskClass, Step
 from autopilot.schemas.events.policy import (
     ApprovalRequested,
 )
@@ -66,18 +66,18 @@ def rules(**parameters: Any) -> list[Any]:
     return [document(each.model_dump(mode="json")) for each in written]
 
 
-def proposed() -> PlanProposed:
-    return world.plan().model_copy(update={"remedy_digest": remedies_of([REMEDY])["roll-out"][1]})
+def proposed(of: list[Step] | None = None) -> PlanProposed:
+    return world.plan(of).model_copy(update={"remedy_digest": remedies_of([REMEDY])["roll-out"][1]})
 
 
 class Approved(Rollout):
     """The rollout under a policy that asks people."""
 
-    def __init__(self, fails: dict[int, float] | None = None, **parameters: Any) -> None:
-        super().__init__(fails, rules=rules(**parameters))
+    def __init__(self, of: list[Step] | None = None, **parameters: Any) -> None:
+        super().__init__(rules=rules(**parameters))
         opened = IncidentOpened(incident_id="inc-1", signal_ids=[], severity="page", title="t", started_at_us=0)
         self.runner.pipe(opened, producer="planner", **AT)
-        self.begin(proposed())
+        self.begin(proposed(of))
         self.run(15)
 
     def asked(self) -> ApprovalRequested:

@@ -97,8 +97,10 @@ def test_an_approval_is_asked_for_with_the_commands_that_answer_it() -> None:
 
 
 def test_an_approval_of_one_step_says_which() -> None:
-    step = approval().model_copy(update={"step_id": "s2"})
+    step = approval().model_copy(update={"step_id": "s2", "step_ids": ["s2"]})
     assert "approve step `s2` of the plan" in told(opened().when(step)).text
+    stage = approval().model_copy(update={"step_id": "s2", "step_ids": ["s2", "s3"]})
+    assert "approve steps `s2`, `s3` of the plan" in told(opened().when(stage)).text
 
 
 def test_an_approval_of_a_step_that_is_reached_shows_how_the_stage_before_went_and_what_silence_undoes() -> None:

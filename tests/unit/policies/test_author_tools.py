@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from policy_bundles import PERMIT, ROOT, SHIPPED, bundle, rule, shipped
 from typer.testing import CliRunner, Result
 
@@ -73,6 +74,36 @@ def test_the_schema_spells_out_every_fact_and_the_bundles_name_it() -> None:
         first = path.read_text(encoding="utf-8").splitlines()[0]
         named = first.removeprefix("# yaml-language-server: $schema=")
         assert (path.parent / named).resolve() == ROOT / "policies" / FILE_NAME
+
+
+@pytest.mark.parametrize(
+    ("parameters", "valid"),
+    [
+        ({}, True),
+        ({"per": "plan"}, True),
+        ({"per": "stage"}, True),
+        ({"per": "stage", "ask": "before_start"}, True),
+        ({"per": "step", "ask": "when_reached"}, True),
+        ({"per": "gate"}, False),
+        ({"ask": "when_reached"}, False),
+        ({"per": "plan", "ask": "when_reached"}, False),
+    ],
+)
+def test_the_schema_and_the_loader_agree_on_what_is_approved_on_its_own(
+    parameters: dict[str, str], valid: bool
+) -> None:
+    stated = {"group": "approver", "needed": 1, "expires_ms": 1_000, **parameters}
+    document = bundle(PERMIT).model_dump(mode="json", exclude_none=True)
+    document["rules"].append(
+        {"id": "ask", "effect": "obligate", "when": "plan_steps > 1", "message": "m",
+         "obligation": {"name": "approval", "parameters": stated}}
+    )  # fmt: skip
+    assert Draft202012Validator(bundle_schema()).is_valid(document) is valid
+    if valid:
+        assert parse_bundle(json.dumps(document), "f").bundle.rules[1].obligation
+    else:
+        with pytest.raises(BundleError):
+            parse_bundle(json.dumps(document), "f")
 
 
 # -- tests, branches and mutants --------------------------------------------------------------------------------------
@@ -181,6 +212,35 @@ def test_explain_shows_the_tree_with_values_and_what_would_turn_it(mine: Path, d
     told = json.loads(run("explain", "dec-2", "--bundle", str(mine), "--log", str(decisions), "--json").stdout)
     (flip,) = [flip for flip in told["explanation"]["flips"] if flip["fact"] == "plan_cost"]
     assert (flip["after"], flip["ruling"]) == (3, "allow")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({}, "the whole plan, asked for before the start, by 2 of `payments` within 60000 ms"),
+        ({"per": "stage"}, "each stage, asked for as it is reached, by 2 of `payments` within 60000 ms"),
+        (
+            {"per": "step", "ask": "before_start", "tolerances": "plan_cost:3"},
+            "each step, asked for before the start, by 2 of `payments` within 60000 ms,"
+            " void when plan_cost moves by more than 3",
+        ),
+    ],
+)
+def test_explain_says_what_a_rule_that_holds_imposes(tmp_path: Path, parameters: dict[str, str], said: str) -> None:
+    stated = {"group": "{service_owner}", "needed": 2, "expires_ms": 60_000, **parameters}
+    asking = rule("ask", "obligate", "plan_steps > 1", obligation={"name": "approval", "parameters": stated})
+    tell = rule("tell", "obligate", "plan_steps > 1", obligation={"name": "notify", "parameters": {"to": "sre"}})
+    (tmp_path / "b.yaml").write_text(bundle(PERMIT, asking, tell).source)
+    (tmp_path / "facts.json").write_text('{"plan_steps": 2}')
+    words = ("explain", str(tmp_path / "facts.json"), "--bundle", str(tmp_path / "b.yaml"))
+    shown = run(*words).output.splitlines()
+    at = shown.index("* ask  obligate, holds, decided")
+    assert shown[at + 1] == f"    imposes   approval of {said}"
+    assert "    imposes   notify to sre" in shown
+    rules = json.loads(run(*words, "--json").stdout)["explanation"]["rules"]
+    assert [bool(each["imposes"]) for each in rules] == [False, True, True]
+    (tmp_path / "facts.json").write_text('{"plan_steps": 1}')
+    assert "imposes" not in run(*words).output
 
 
 def test_explain_takes_facts_from_a_file_and_refuses_what_are_none(mine: Path, tmp_path: Path) -> None:

@@ -102,8 +102,9 @@ def test_an_error_says_where_it_is_and_what_to_write(old: str, new: str, problem
         ("effect: obligate", "effect: deny", "`obligation` belongs to rules with `effect: obligate`"),
         ("id: ask", "id: sure", "mine.yaml:15:9: `rules.1.id`: the rule id `sure` is used twice"),
         ("message: dear", "message: 'dear {'", "write {{ and }} for braces"),
-        ("needed: 1", "needed: 1, ask: when_reached", "write `per: step` as well"),
-        ("needed: 1", "needed: 1, per: plan, ask: before_start", "write `per: step` as well"),
+        ("needed: 1", "needed: 1, ask: when_reached", "write `per: stage` or `per: step` as well"),
+        ("needed: 1", "needed: 1, per: plan, ask: before_start", "write `per: stage` or `per: step` as well"),
+        ("needed: 1", "needed: 1, per: gate", "`per` is 'gate': write What is approved on its own"),
         ("needed: 1", "needed: 1, per: step, ask: later", "`ask` is 'later': write `when_reached` (without it)"),
     ],
 )

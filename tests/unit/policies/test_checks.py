@@ -89,6 +89,10 @@ def test_a_case_may_expect_the_parameters_of_an_obligation_left_out_ones_as_what
     assert report.results[1].failures == (
         "no obligation `approval` with per step, ask when_reached, needed 1 is imposed",
     )
+    report = run_tests(parse_bundle(STEPWISE.replace("per: step}}", "per: stage}}"), "f").compiled)
+    assert report.results[1].failures == (
+        "no obligation `approval` with per step, ask when_reached, needed 1 is imposed",
+    )
     with pytest.raises(BundleError, match="`approval` has no parameter `when`"):
         parse_bundle(STEPWISE.replace("ask: when_reached,", "when: later,"), "f")
 
@@ -96,11 +100,13 @@ def test_a_case_may_expect_the_parameters_of_an_obligation_left_out_ones_as_what
 def test_a_test_that_states_when_steps_are_asked_for_notices_every_change_of_that() -> None:
     stated = mutation_run(parse_bundle(STEPWISE, "f").bundle)
     changes = {mutant.change for mutant in mutants(parse_bundle(STEPWISE, "f").bundle)}
-    assert {"ask when_reached -> before_start", "per step -> plan"} <= changes
+    assert {"ask when_reached -> before_start", "per step -> plan", "per step -> stage"} <= changes
     assert not [one for one in stated.survivors if "ask" in one.change or "per step" in one.change]
+    staged = mutation_run(parse_bundle(STEPWISE.replace("per: step", "per: stage"), "f").bundle)
+    assert not [one for one in staged.survivors if "ask" in one.change or "per stage" in one.change]
     vague = STEPWISE.replace("[{approval: {per: step, ask: when_reached, needed: 1}}]", "[approval]")
     unnoticed = [one.change for one in mutation_run(parse_bundle(vague, "f").bundle).survivors]
-    assert {"ask when_reached -> before_start", "per step -> plan"} <= set(unnoticed)
+    assert {"ask when_reached -> before_start", "per step -> plan", "per step -> stage"} <= set(unnoticed)
 
 
 def test_coverage_says_which_rules_no_case_makes_hold_or_not_hold() -> None:

@@ -85,24 +85,29 @@ def per_step(identity: str, **parameters: object) -> Rule:
 
 
 @pytest.mark.parametrize(
-    ("rules", "steps", "reached"),
+    ("rules", "per", "reached"),
     [
-        ([approval("a", "true")], False, False),
-        ([per_step("a")], True, True),
-        ([per_step("a", ask="when_reached")], True, True),
-        ([per_step("a", ask="before_start")], True, False),
-        ([per_step("a", ask="before_start"), approval("b", "true")], True, False),
-        ([per_step("a", ask="before_start"), per_step("b")], True, True),
-        ([approval("a", "true"), per_step("b")], True, True),
-        ([per_step("a", per="plan")], False, False),
+        ([approval("a", "true")], "plan", False),
+        ([per_step("a")], "step", True),
+        ([per_step("a", ask="when_reached")], "step", True),
+        ([per_step("a", ask="before_start")], "step", False),
+        ([per_step("a", ask="before_start"), approval("b", "true")], "step", False),
+        ([per_step("a", ask="before_start"), per_step("b")], "step", True),
+        ([approval("a", "true"), per_step("b")], "step", True),
+        ([per_step("a", per="plan")], "plan", False),
+        ([per_step("a", per="stage")], "stage", True),
+        ([per_step("a", per="stage", ask="before_start")], "stage", False),
+        ([per_step("a", per="stage"), approval("b", "true")], "stage", True),
+        ([per_step("a", per="stage"), per_step("b", ask="before_start")], "step", True),
+        ([per_step("a"), per_step("b", per="stage", ask="before_start")], "step", True),
     ],
 )
-def test_each_step_is_asked_for_as_it_is_reached_unless_every_rule_that_asks_for_steps_says_otherwise(
-    rules: list[Rule], steps: bool, reached: bool
+def test_of_several_rules_the_smallest_parts_are_asked_for_and_as_they_are_reached_where_one_wants_that(
+    rules: list[Rule], per: str, reached: bool
 ) -> None:
     need = judge(bundle(PERMIT, *rules)).approval
     assert need is not None
-    assert (need.per_step, need.when_reached) == (steps, reached)
+    assert (need.per, need.when_reached) == (per, reached)
 
 
 def test_approvals_of_two_groups_at_once_deny() -> None:

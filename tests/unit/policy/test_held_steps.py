@@ -10,6 +10,7 @@ from policy_world import (
     granted,
     halt,
     in_force,
+    plan,
     rejected,
     resume,
     signal,
@@ -32,6 +33,7 @@ from autopilot.schemas.events.policy import (
     PlanAuthorized,
     StepAuthorized,
 )
+from autopilot.schemas.plan_hash import plan_hash
 
 # -- before it starts ------------------------------------------------------------------------------------------------
 
@@ -57,6 +59,37 @@ def test_of_several_rules_one_that_asks_when_reached_is_enough() -> None:
     upfront = {**parameters, "per": "step", "ask": "before_start"}
     second = rule("second", "obligate", "true", obligation={"name": "approval", "parameters": upfront})
     assert authorised(asks(first, second))[1].held_steps == ["2", "3"]
+
+
+def test_where_each_stage_is_approved_the_steps_right_after_a_gate_are_held() -> None:
+    scenario, plan_authorized = authorised(asks(per="stage"))
+    assert plan_authorized.held_steps == ["2"]
+    assert plan_authorized.not_after_us == START_US + 300_000_000 + (STEP_MS + GATE_MS) * 1_000
+    request = scenario.events(STARTED, stage_verified()).when(held()).then(ApprovalRequested).only(ApprovalRequested)
+    assert (request.step_id, request.step_ids, request.outcome_id) == ("2", ["2", "3"], "out-1")
+    lines = request.summary.splitlines()
+    assert lines[0] == "steps 2, 3 of: restart the checkout"
+    assert [line for line in lines if line.startswith("  ")][:2] == ["  2: release a -> b2", "  3: release a -> b3"]
+    step_authorized = scenario.when(granted(request)).then(StepAuthorized).only(StepAuthorized)
+    assert step_authorized.step_id == "2"
+    assert step_authorized.not_after_us == START_US + 300_000_000 + 2 * STEP_MS * 1_000
+
+
+def test_stages_that_are_asked_for_before_the_start_are_all_asked_for_at_once_and_none_is_held() -> None:
+    scenario = in_force(asks(per="stage", ask="before_start")).events(WHOLE).after(seconds=11)
+    requests = [draft.payload for draft in scenario.drafts() if isinstance(draft.payload, ApprovalRequested)]
+    assert [request.step_ids for request in requests] == [["1"], ["2", "3"]]
+    scenario.when(granted(requests[0])).then_nothing()
+    assert scenario.when(granted(requests[1])).only(PlanAuthorized).held_steps == []
+
+
+def test_a_plan_of_one_stage_is_asked_for_as_a_whole() -> None:
+    steps = [step.model_copy(update={"gate": None}) for step in WHOLE.steps]
+    single = plan(steps=steps, plan_hash=plan_hash(steps, WHOLE.verification))
+    scenario = in_force(asks(per="stage")).events(single).after(seconds=11)
+    request = scenario.only(ApprovalRequested)
+    assert (request.step_id, request.step_ids, request.summary.splitlines()[0]) == ("", [], single.summary)
+    assert scenario.when(granted(request)).only(PlanAuthorized).held_steps == []
 
 
 def test_without_a_person_to_ask_nothing_is_held() -> None:

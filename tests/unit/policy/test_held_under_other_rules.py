@@ -11,6 +11,7 @@ from autopilot.schemas.events.policy import ApprovalRefused, ApprovalRequested, 
 
 WHEN_REACHED = asks()
 BEFORE_START = asks(ask="before_start")
+EACH_STAGE = asks(per="stage")
 ONCE = bundle(PERMIT, approval("whole", "true"))
 NOBODY = bundle(PERMIT)
 
@@ -35,7 +36,7 @@ def reached(rules: PolicyBundle, later: PolicyBundle) -> Scenario:
     return scenario.events(STARTED, stage_verified())
 
 
-@pytest.mark.parametrize("later", [WHEN_REACHED, BEFORE_START, ONCE, NOBODY])
+@pytest.mark.parametrize("later", [WHEN_REACHED, BEFORE_START, EACH_STAGE, ONCE, NOBODY])
 def test_an_approval_of_the_first_step_lets_no_other_begin(later: PolicyBundle) -> None:
     scenario, (request,) = asked(WHEN_REACHED)
     authorized = scenario.events(*then(later)).when(granted(request)).only(PlanAuthorized)
@@ -43,11 +44,20 @@ def test_an_approval_of_the_first_step_lets_no_other_begin(later: PolicyBundle) 
     assert authorized.held_steps == ["2", "3"]
 
 
-@pytest.mark.parametrize("later", [BEFORE_START, ONCE])
+@pytest.mark.parametrize(
+    ("later", "held_steps"), [(WHEN_REACHED, ["2", "3"]), (BEFORE_START, ["2"]), (ONCE, ["2"]), (NOBODY, ["2"])]
+)
+def test_an_approval_of_the_first_stage_lets_no_other_begin(later: PolicyBundle, held_steps: list[str]) -> None:
+    scenario, (request,) = asked(EACH_STAGE)
+    authorized = scenario.events(*then(later)).when(granted(request)).only(PlanAuthorized)
+    assert authorized.held_steps == held_steps
+
+
+@pytest.mark.parametrize("later", [BEFORE_START, EACH_STAGE, ONCE])
 def test_what_was_held_is_asked_for_when_it_is_reached_under_rules_that_ask_at_once(later: PolicyBundle) -> None:
     scenario = reached(WHEN_REACHED, later)
     request = scenario.when(held()).then(ApprovalRequested).only(ApprovalRequested)
-    assert (request.step_id, request.execution_id) == ("2", "exe")
+    assert (request.step_id, request.step_ids, request.execution_id) == ("2", ["2"], "exe")
     assert scenario.when(granted(request)).only(StepAuthorized).step_id == "2"
 
 

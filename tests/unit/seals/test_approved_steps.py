@@ -1,7 +1,7 @@
 """Approvals of single steps: the audit finds a plan that was authorised beyond what was approved or is held."""
 
 import pytest
-from sagas import authorization, plan, step
+from sagas import authorization, plan, step, step_authorization
 
 from autopilot.schemas.events.people import ApprovalGranted
 from autopilot.schemas.events.policy import ApprovalRequested, ApprovalUse, PlanAuthorized
@@ -19,10 +19,10 @@ def faults(approved: list[str], held: list[str], **changes: str) -> list[str]:
     for use in uses:
         approvals.requested(asked(authorized, use.step_id))
         approvals.granted(use.event_id, granted(authorized, use.step_id), "bob", [])
-    return list(approvals.faults(authorized, STEPS))
+    return list(approvals.faults(authorized, [s for s in STEPS if not authorized.held_step_over(STEPS, s)]))
 
 
-def asked(authorized: PlanAuthorized, step_id: str) -> ApprovalRequested:
+def asked(authorized: PlanAuthorized, step_id: str, *with_it: str) -> ApprovalRequested:
     return ApprovalRequested(
         approval_id=f"apr-{step_id}",
         decision=authorized.decision,
@@ -31,6 +31,7 @@ def asked(authorized: PlanAuthorized, step_id: str) -> ApprovalRequested:
         summary="s",
         expires_at_us=authorized.not_after_us,
         step_id=step_id,
+        step_ids=[step_id, *with_it] if step_id else [],
     )
 
 
@@ -57,6 +58,22 @@ def test_each_step_is_approved_or_held_or_the_plan_is_approved_as_a_whole(approv
 def test_a_step_that_is_neither_is_found(held: list[str], through: list[str]) -> None:
     expected = [f"lets step `{step_id}` begin, which nobody approved and which is not held" for step_id in through]
     assert faults(["s1"], held) == expected
+
+
+def stage(*covered: str, **changes: str) -> list[str]:
+    """What the audit says of a stage of the last two steps that was authorised on an approval of these steps."""
+    approvals, use = Approvals(), ApprovalUse(approver="bob", event_id="granted", step_id="s2")
+    whole = authorization(THREE, held_steps=["s2"])
+    approvals.requested(asked(whole, *covered))
+    approvals.granted("granted", granted(whole, "s2"), "bob", [])
+    authorized = step_authorization(THREE, "s2", approvals=[use]).model_copy(update=changes)
+    return list(approvals.faults(authorized, ["s2", "s3"]))
+
+
+def test_a_stage_is_approved_with_all_its_steps() -> None:
+    assert stage("s2", "s3") == []
+    assert stage("s2") == ["lets step `s3` begin, which nobody approved and which is not held"]
+    assert stage("s2", overruled_by="event-9") == []
 
 
 def test_a_broken_glass_lets_begin_what_nobody_approved() -> None:

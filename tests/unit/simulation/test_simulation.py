@@ -87,8 +87,8 @@ def test_an_approval_comes_only_when_the_model_says_so_and_after_its_delay() -> 
     assert len(simulation.runner.read(Topic.LOG, PlanAuthorized)) == 1
 
 
-def step_by_step() -> list[Document]:
-    """Two restarts, each of which is approved as it is reached."""
+def step_by_step(per: str = "step") -> list[Document]:
+    """Two restarts without a gate between them, each of which is approved as it is reached."""
     found = []
     for doc in documents(approval=True):
         content = json.loads(doc.content)
@@ -96,7 +96,7 @@ def step_by_step() -> list[Document]:
             (first,) = content["remedies"][0]["steps"]
             content["remedies"][0]["steps"] = [first, {**first, "id": "again"}]
         if doc.kind == "PolicyBundle":
-            content["rules"][1]["obligation"]["parameters"]["per"] = "step"
+            content["rules"][1]["obligation"]["parameters"]["per"] = per
         found.append(document(content))
     return found
 
@@ -114,6 +114,15 @@ def test_steps_that_are_approved_as_they_are_reached_are_asked_for_and_granted_o
     (incident,) = course_of(simulation.events()).incidents.values()
     said = [line.text for line in incident.decisions if line.what == "StepAuthorized"]
     assert said == [f"step {held.payload.step_id}: small@1.0.0: act, ask"]
+
+
+def test_what_is_approved_stage_by_stage_waits_at_gates_alone() -> None:
+    granting = RESTART_HELPS.model_copy(update={"approve_after_ms": 120_000})
+    simulation = Simulation(slow_for_an_hour(), step_by_step("stage"), Options("test", 0, granting))
+    simulation.run()
+    assert [one.payload.step_ids for one in simulation.runner.read(Topic.LOG, ApprovalRequested)] == [[]]
+    assert simulation.runner.read(Topic.LOG, StepHeld) == []
+    assert len(simulation.runner.read(Topic.LOG, OutcomeVerified)) == 1
 
 
 def test_the_same_seed_gives_the_same_records_and_another_one_other_keys() -> None:
