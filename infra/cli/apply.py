@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from autopilot.infra.activation import activation, changes, check_author, configuration_in_force
-from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.output import NO, AsJson, print_json
+from autopilot.infra.cli.saying import cluster_of
 from autopilot.infra.composition import registry_of
 from autopilot.infra.configuration_files import Finding, Loaded, check_together, read_folder
 from autopilot.infra.governance import broadcast_in_turn, view_of

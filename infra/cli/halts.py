@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from autopilot.agents.authority import EVERYWHERE, MAY_HALT, Authority
-from autopilot.infra.cli.governance import Reason, cluster_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, announce, date_time, print_json, print_table, refuse
+from autopilot.infra.cli.saying import Reason, cluster_of
 from autopilot.infra.governance import FEW, Cluster, begun_view, broadcast, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings

@@ -6,8 +6,8 @@ import typer
 import yaml
 
 from autopilot.infra.activation import activation, check_author, configuration_in_force
-from autopilot.infra.cli.governance import cluster_of
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, print_json, print_table, refuse
+from autopilot.infra.cli.saying import cluster_of
 from autopilot.infra.governance import broadcast_in_turn
 from autopilot.infra.keys import load_key, new_key_beside, take_over
 from autopilot.infra.pins import advice, not_pinned, pinned_administrators

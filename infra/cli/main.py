@@ -32,8 +32,8 @@ COMMANDS: dict[str, str] = {
     "halt": "halts.halt",
     "resume": "halts.resume",
     "halts": "halts.halts",
-    "budgets": "governance.budgets",
-    "break-glass": "governance.break_glass",
+    "budgets": "budgets.budgets",
+    "break-glass": "break_glass.break_glass",
     "rebuild": "rebuild.rebuild",
     "projections": "rebuild.projections",
     "replay": "replay.replay_command",
@@ -44,7 +44,7 @@ COMMANDS: dict[str, str] = {
 """Command -> its function in this package."""
 GROUPS: dict[str, str] = {
     "audit": "audit.app",
-    "autonomy": "governance.autonomies",
+    "autonomy": "autonomy.app",
     "dead-letters": "dead_letters.app",
     "keys": "keys.app",
     "notifications": "notifications.app",

@@ -1,9 +1,9 @@
 """`autopilot policy`: the tools of authors and the life cycle of bundles in one group."""
 
-from autopilot.infra.cli import governance, policy
+from autopilot.infra.cli import bundles, policy
 
 app = policy.app
-for governed in (governance.submit, governance.review, governance.activate, governance.rollback, governance.retire):
-    app.command()(governed)
-app.command(name="list")(governance.list_bundles)
-app.add_typer(governance.shadows, name="shadow")
+for step in (bundles.submit, bundles.review, bundles.activate, bundles.rollback, bundles.retire):
+    app.command()(step)
+app.command(name="list")(bundles.list_bundles)
+app.add_typer(bundles.shadows, name="shadow")

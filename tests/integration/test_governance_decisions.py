@@ -11,7 +11,7 @@ from policy_bundles import PERMIT, approval, bundle, rule
 from policy_world import activated, granted, preview, reviewed, shadowed, submitted
 
 from autopilot.agents.policy.budgets import Balance
-from autopilot.infra.cli.governance import balances
+from autopilot.infra.cli.budgets import balances
 from autopilot.infra.governance import broadcast, view_of
 from autopilot.schemas.configuration import BudgetUnit, RiskBudget, Signers
 from autopilot.schemas.contract import Topic
