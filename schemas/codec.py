@@ -15,7 +15,7 @@ from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Envelope, Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError
-from autopilot.schemas.event_writer import Write, event_writer
+from autopilot.schemas.event_writer import Fields, Write, event_writer
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.observer import MeasurementTaken
 from autopilot.schemas.events.telemetry import TelemetryBatch
@@ -58,10 +58,10 @@ def _without_logical_types(node: Any) -> Any:
 def _columns_writer(schema: Schema) -> Write:
     parsed = fastavro.parse_schema(_without_logical_types(schema))
 
-    def write(event: Event[Payload], out: bytearray) -> None:
+    def write(envelope: Fields, payload: Payload) -> bytes:
         buffer = io.BytesIO()
-        fastavro.schemaless_writer(buffer, parsed, {**event.payload.model_dump(), "envelope": vars(event.envelope)})
-        out += buffer.getbuffer()
+        fastavro.schemaless_writer(buffer, parsed, {**payload.model_dump(), "envelope": envelope})
+        return buffer.getvalue()
 
     return write
 
@@ -76,10 +76,12 @@ class Codec:
 
     def encode(self, event: Event[Payload]) -> bytes:
         """The event's wire bytes."""
-        header, write = self._writer(type(event.payload))
-        out = bytearray(header)
-        write(event, out)
-        return bytes(out)
+        return self.encode_parts(vars(event.envelope), event.payload)
+
+    def encode_parts(self, envelope: Fields, payload: Payload) -> bytes:
+        """The wire bytes of an event of which the envelope is given by its fields: each of them must be there."""
+        header, write = self._writer(type(payload))
+        return header + write(envelope, payload)
 
     def _writer(self, model: type[Payload]) -> tuple[bytes, Write]:
         cached = self._writers.get(model)

@@ -1,50 +1,57 @@
-"""Writes events: the same Avro bytes as fastavro gives, in two thirds of the time, a decision in a fifth.
+"""Writes events: the same Avro bytes as fastavro gives, in a third of the time, a decision in less.
 
-Records are walked as they are, without turning them into dictionaries. A decision bears every fact that it saw, and a
-plan every alternative; both repeat from one decision to the next. Their bytes are kept, so that each is written once
-and copied afterwards. For long columns of numbers fastavro is the faster.
+The writer of an event type is a function that is written out of its schema, as a dataclass's `__init__` is out of its
+fields: one statement for each run of plain fields, no call for each field. It reads the fields where the models keep
+them, without turning these into dictionaries first. A decision bears every fact that it saw, and a plan every
+alternative; both repeat from one decision to the next. Their bytes are kept, so that each is written once and copied
+afterwards. For long columns of numbers fastavro is the faster.
 
 Avro 1.12, binary encoding: zig-zag variable-length numbers, lengths before texts, arrays and maps as one block.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, Final
 
 from autopilot.schemas.avro_schema import Schema
-from autopilot.schemas.envelope import Event
+from autopilot.schemas.contract import Payload
 
-Write = Callable[[Any, bytearray], None]
+Fields = Mapping[str, Any]
+"""The values of a record's fields, by name: what a model has in its `__dict__`."""
+Write = Callable[[Fields, Payload], bytes]
+"""Gives the Avro record of an event of one type: of its envelope's fields and its payload."""
 KEPT: Final = ("Alternative", "Fact")
 """The records whose bytes are kept. All their fields are plain values."""
 _MOST_KEPT: Final = 65_536
+_FEW: Final = 1_024
 
 
 def event_writer(schema: Schema) -> Write:
-    """What appends the record of an `Event` of the schema's type. Raises ValueError for a type that it cannot do."""
-    named: dict[str, Write] = {}
+    """The writer of the schema's event type. Raises ValueError for a type that it cannot do."""
     envelope, *own = schema["fields"]
-    write_envelope = _writer(envelope["type"], named)
-    write_payload = _record({**schema, "fields": own}, named)
+    source = _Source()
+    of_envelope = source.record(envelope["type"])
+    of_payload = source.record({**schema, "fields": own})
+    functions = source.compiled(schema["name"])
+    write_envelope, write_payload = functions[of_envelope], functions[of_payload]
 
-    def write(event: Event[Any], out: bytearray) -> None:
-        write_envelope(event.envelope, out)
-        write_payload(event.payload, out)
+    def write(envelope: Fields, payload: Payload) -> bytes:
+        out: list[bytes] = []
+        write_envelope(envelope, out)
+        write_payload(payload.__dict__, out)
+        return b"".join(out)
 
     return write
 
 
-def long(value: int) -> bytes:
-    """A zig-zag variable-length number of 64 bits."""
-    if 0 <= value < _FEW:
-        return _SMALL[value]
-    return _long_bytes(value)
-
-
 @lru_cache(maxsize=4_096)
-def _long_bytes(value: int) -> bytes:
+def long_bytes(value: int) -> bytes:
+    """A zig-zag variable-length number. Raises ValueError for one beyond 64 bits."""
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value} is beyond 64 bits")
     left = (value << 1) ^ (value >> 63)
     out = bytearray()
     while left > 127:
@@ -54,149 +61,190 @@ def _long_bytes(value: int) -> bytes:
     return bytes(out)
 
 
-_FEW: Final = 1_024
-_SMALL: Final = tuple(_long_bytes(n) for n in range(_FEW))
-"""The numbers that lengths mostly are."""
+class _Longs(dict[int, bytes]):
+    """The bytes of numbers: those that lengths mostly are by looking them up, any other by calculation."""
 
-
-def _record(schema: Schema, named: dict[str, Write]) -> Write:
-    fields = [(field["name"], _writer(field["type"], named)) for field in schema["fields"]]
-    names = [name for name, _ in fields]
-    writers = [write for _, write in fields]
-    read = attrgetter(*names) if len(names) > 1 else _alone(names[0])
-
-    def write(value: Any, out: bytearray) -> None:
-        for write_field, of_field in zip(writers, read(value), strict=True):
-            write_field(of_field, out)
-
-    chosen: Write = _Kept(write, names) if schema["name"] in KEPT else write
-    named[f"{schema.get('namespace', '')}.{schema['name']}"] = chosen
-    return chosen
-
-
-def _alone(name: str) -> Callable[[Any], tuple[Any]]:
-    read = attrgetter(name)
-    return lambda value: (read(value),)
+    def __missing__(self, value: int) -> bytes:
+        return long_bytes(value)
 
 
 class _Kept:
-    """Writes a record of plain values, and keeps its bytes."""
+    """The bytes of a record of plain values, written once for each value."""
 
-    def __init__(self, write: Write, names: list[str]) -> None:
-        self.key = attrgetter(*names)
-        self.known: dict[Any, bytes] = {}
+    def __init__(self, write: Callable[[Fields, list[bytes]], None], names: list[str]) -> None:
+        self._fields_of = itemgetter(*names)
+        self._known: dict[Any, bytes] = {}
         self._write = write
 
-    def __call__(self, value: Any, out: bytearray) -> None:
-        key = self.key(value)
-        found = self.known.get(key)
+    def __call__(self, value: Any) -> bytes:
+        fields: Fields = value.__dict__
+        key = self._fields_of(fields)
+        found = self._known.get(key)
         if found is None:
-            if len(self.known) >= _MOST_KEPT:
-                self.known.clear()
-            fresh = bytearray()
-            self._write(value, fresh)
-            found = self.known[key] = bytes(fresh)
-        out += found
+            if len(self._known) >= _MOST_KEPT:
+                self._known.clear()
+            fresh: list[bytes] = []
+            self._write(fields, fresh)
+            found = self._known[key] = b"".join(fresh)
+        return found
+
+    def all(self, values: Sequence[Any]) -> list[bytes]:
+        """Those of several."""
+        try:
+            return [*map(self._known.__getitem__, map(self._fields_of, map(vars, values)))]
+        except KeyError:
+            return [*map(self, values)]
 
 
-def _writer(avro: Any, named: dict[str, Write]) -> Write:
-    if isinstance(avro, list):
-        return _optional(_writer(avro[1], named))
-    if isinstance(avro, dict):
-        if avro["type"] == "record":
-            return _record(avro, named)
-        if avro["type"] == "array":
-            items = _writer(avro["items"], named)
-            return _array_of_kept(items) if isinstance(items, _Kept) else _array(items)
-        if avro["type"] == "map":
-            return _map(_writer(avro["values"], named))
-        return _writer(avro["type"], named)
-    if avro in named:
-        return named[avro]
-    if avro not in _PLAIN:
-        raise ValueError(f"`{avro}` is no type of an event")
-    return _PLAIN[avro]
+class _Body:
+    """The lines of a function that appends a record's bytes to `out`."""
+
+    def __init__(self, head: str) -> None:
+        self.lines = [head]
+        self._depth = 1
+        self._names = 0
+        self._parts: list[str] = []
+
+    def name(self, expression: str) -> str:
+        """A variable with the expression's value."""
+        self._names += 1
+        self.line(f"v{self._names} = {expression}", flush=False)
+        return f"v{self._names}"
+
+    def line(self, text: str, *, flush: bool = True) -> None:
+        if flush:
+            self.flush()
+        self.lines.append("    " * self._depth + text)
+
+    def parts(self, *expressions: str) -> None:
+        """Appends the values of expressions; those of fields that follow one another in one statement."""
+        self._parts += expressions
+
+    def flush(self) -> None:
+        if self._parts:
+            self.lines.append("    " * self._depth + f"out += ({', '.join(self._parts)},)")
+            self._parts = []
+
+    @contextmanager
+    def block(self, head: str) -> Iterator[None]:
+        """What is added meanwhile belongs to the statement `head`."""
+        self.line(head)
+        self._depth += 1
+        yield
+        self.flush()
+        self._depth -= 1
 
 
-def _optional(write: Write) -> Write:
-    def write_optional(value: Any, out: bytearray) -> None:
-        if value is None:
-            out.append(0)
+class _Source:
+    """The functions that write an event type's records, as text."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._records: dict[str, list[str]] = {}
+        """Full name of a record -> names of its fields."""
+
+    def record(self, schema: Schema) -> str:
+        """Adds the function that writes a record, and gives its name."""
+        name = f"write_{schema['name']}"
+        body = _Body(f"def {name}(fields, out):")
+        for field in schema["fields"]:
+            self._value(field["type"], f"fields[{field['name']!r}]", body)
+        body.flush()
+        self._lines += body.lines
+        self._records[_full_name(schema)] = [one["name"] for one in schema["fields"]]
+        return name
+
+    def compiled(self, event_type: str) -> dict[str, Any]:
+        """The functions, by name."""
+        functions: dict[str, Any] = dict(_NAMES)
+        exec(compile("\n".join(self._lines), f"<writer of {event_type}>", "exec"), functions)
+        for full_name, fields in self._records.items():
+            name = full_name.rpartition(".")[2]
+            if name in KEPT:
+                functions[f"kept_{name}"] = _Kept(functions[f"write_{name}"], fields)
+        return functions
+
+    def _value(self, avro: Any, expression: str, body: _Body) -> None:
+        if isinstance(avro, list):
+            self._optional(avro[1], expression, body)
+        elif name := self._name_of(avro):
+            self._named(name, expression, body)
+        elif avro["type"] == "array":
+            self._array(avro["items"], expression, body)
+        elif avro["type"] == "map":
+            self._map(avro["values"], expression, body)
         else:
-            out.append(2)
-            write(value, out)
+            self._value(avro["type"], expression, body)
 
-    return write_optional
+    def _name_of(self, avro: Any) -> str:
+        """The full name of a record, whose function is there from now on, or of a plain type; empty for others."""
+        if isinstance(avro, str):
+            return avro
+        if isinstance(avro, list) or avro["type"] != "record":
+            return ""
+        self.record(avro)
+        return _full_name(avro)
 
+    def _named(self, avro: str, expression: str, body: _Body) -> None:
+        name = avro.rpartition(".")[2]
+        if avro in _LENGTHY:
+            value = body.name(expression + _LENGTHY[avro])
+            body.parts(f"long[len({value})]", value)
+        elif avro in _PLAIN:
+            body.parts(_PLAIN[avro].format(expression))
+        elif avro not in self._records:
+            raise ValueError(f"`{avro}` is no type of an event")
+        elif name in KEPT:
+            body.parts(f"kept_{name}({expression})")
+        else:
+            body.line(f"write_{name}({expression}.__dict__, out)")
 
-def _array(write: Write) -> Write:
-    def write_array(values: Any, out: bytearray) -> None:
-        if values:
-            out += long(len(values))
-            for value in values:
-                write(value, out)
-        out.append(0)
+    def _optional(self, avro: Any, expression: str, body: _Body) -> None:
+        value = body.name(expression)
+        with body.block(f"if {value} is None:"):
+            body.parts("NONE")
+        with body.block("else:"):
+            body.parts("SOME")
+            self._value(avro, value, body)
 
-    return write_array
+    def _array(self, items: Any, expression: str, body: _Body) -> None:
+        values = body.name(expression)
+        with body.block(f"if {values}:"):
+            body.parts(f"long[len({values})]")
+            self._items(items, values, body)
+        body.parts("END")
 
+    def _items(self, items: Any, values: str, body: _Body) -> None:
+        full_name = self._name_of(items)
+        if full_name.rpartition(".")[2] in KEPT:
+            body.line(f"out += kept_{full_name.rpartition('.')[2]}.all({values})")
+            return
+        with body.block(f"for item_of_{values} in {values}:"):
+            self._value(full_name or items, f"item_of_{values}", body)
 
-def _array_of_kept(kept: "_Kept") -> Write:
-    def write_array(values: Any, out: bytearray) -> None:
-        if values:
-            out += long(len(values))
-            try:
-                out += b"".join(map(kept.known.__getitem__, map(kept.key, values)))
-            except KeyError:
-                for value in values:
-                    kept(value, out)
-        out.append(0)
-
-    return write_array
-
-
-def _map(write: Write) -> Write:
-    def write_map(values: Any, out: bytearray) -> None:
-        if values:
-            out += long(len(values))
-            for key, value in values.items():
-                _text(key, out)
-                write(value, out)
-        out.append(0)
-
-    return write_map
-
-
-def _text(value: str, out: bytearray) -> None:
-    raw = value.encode()
-    size = len(raw)
-    out += _SMALL[size] if size < _FEW else _long_bytes(size)
-    out += raw
-
-
-def _long(value: int, out: bytearray) -> None:
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{value} is beyond 64 bits")
-    out += _SMALL[value] if 0 <= value < _FEW else _long_bytes(value)
-
-
-def _boolean(value: bool, out: bytearray) -> None:
-    out.append(value)
+    def _map(self, items: Any, expression: str, body: _Body) -> None:
+        values = body.name(expression)
+        with body.block(f"if {values}:"):
+            body.parts(f"long[len({values})]")
+            with body.block(f"for key_of_{values}, item_of_{values} in {values}.items():"):
+                self._value("string", f"key_of_{values}", body)
+                self._value(items, f"item_of_{values}", body)
+        body.parts("END")
 
 
-def _double(value: float, out: bytearray) -> None:
-    out += _DOUBLE.pack(value)
+def _full_name(schema: Schema) -> str:
+    return f"{schema.get('namespace', '')}.{schema['name']}"
 
 
-def _bytes(value: bytes, out: bytearray) -> None:
-    out += long(len(value))
-    out += value
-
-
-_DOUBLE: Final = struct.Struct("<d")
-_PLAIN: Final[dict[str, Write]] = {
-    "string": _text,
-    "long": _long,
-    "boolean": _boolean,
-    "double": _double,
-    "bytes": _bytes,
+_LENGTHY: Final = {"string": ".encode()", "bytes": ""}
+"""What is written after its length, and how its bytes are had."""
+_PLAIN: Final = {"long": "long[{}]", "boolean": "FLAGS[{}]", "double": "double({})"}
+_NAMES: Final[Mapping[str, Any]] = {
+    "long": _Longs((value, long_bytes(value)) for value in range(_FEW)),
+    "double": struct.Struct("<d").pack,
+    "FLAGS": (b"\0", b"\1"),
+    "NONE": b"\0",
+    "SOME": b"\2",
+    "END": b"\0",
 }
+"""What the functions use."""

@@ -8,12 +8,15 @@ from autopilot.schemas.envelope import Position
 
 NAMESPACE = uuid.UUID("6f1d5c1e-54b5-5f0a-9a3e-5a0f1b0c7a11")
 _NAMESPACE = NAMESPACE.bytes
+_VARIANT = {f"{digit:x}": f"{digit & 0x3 | 0x8:x}" for digit in range(16)}
+"""The digit in which a UUID says its variant (RFC 4122), for the one that was there."""
 LIVE_RUN = "live"
 
 
 def event_id(run: str, producer: str, cause: Position, ordinal: int) -> str:
     """Identity of the `ordinal`-th output that `producer` makes of the record at `cause` (RFC 4122 UUIDv5)."""
-    return _uuid5(f"{run}/{producer}/{cause}/{ordinal}")
+    topic, partition, offset = cause
+    return _uuid5(f"{run}/{producer}/{topic}[{partition}]@{offset}/{ordinal}")
 
 
 def content_id(event_type: str, content: bytes) -> str:
@@ -23,11 +26,9 @@ def content_id(event_type: str, content: bytes) -> str:
 
 def _uuid5(name: str) -> str:
     """The text of `uuid.uuid5(NAMESPACE, name)`, without the object: one is made for every event."""
-    digest = bytearray(hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    digest = hashlib.sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANT[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def derived_id(prefix: str, *parts: str) -> str:

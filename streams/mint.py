@@ -5,6 +5,8 @@ The minted bytes depend on the draft and the cause alone, so a replay mints the 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import NamedTuple
 
 from autopilot.schemas.codec import Codec, identified
 from autopilot.schemas.contract import Payload, Topic
@@ -14,6 +16,7 @@ from autopilot.schemas.partition import partition_of
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.record import EVENT_TYPE, RUN, SIGNATURE, TRACEPARENT, Headers, Outgoing
 
+_LOG, _TELEMETRY = str(Topic.LOG), str(Topic.TELEMETRY)
 BROADCAST_KEY = b"*"
 BROADCAST_TOPICS = (Topic.TELEMETRY, Topic.LOG)
 
@@ -33,28 +36,32 @@ class Mint:
         self, draft: Draft, cause: Recorded[Payload], ordinal: int, placements: Mapping[str, int], now_us: int
     ) -> Outgoing:
         """The record of an agent's `ordinal`-th draft about `cause`."""
-        at = cause.position
-        envelope = Envelope(
-            event_id=event_id(self.run, self.producer, at, ordinal),
-            run=self.run,
-            correlation_id=draft.correlation_id,
-            causation_id=cause.envelope.event_id,
-            cause_topic=at.topic,
-            cause_partition=at.partition,
-            cause_offset=at.offset,
-            occurred_at_us=max(cause.envelope.occurred_at_us, now_us),
-            domain=draft.domain,
-            service=draft.service,
-            producer=self.producer,
-        )
-        stays = at.topic == Topic.LOG == draft.payload.topic
+        at, because, payload = cause.position, cause.event.envelope, draft.payload
+        kind = _kind_of(type(payload))
+        correlation_id, causation_id = draft.correlation_id, because.event_id
+        envelope = {
+            "event_id": event_id(self.run, self.producer, at, ordinal),
+            "run": self.run,
+            "correlation_id": correlation_id,
+            "causation_id": causation_id,
+            "cause_topic": at.topic,
+            "cause_partition": at.partition,
+            "cause_offset": at.offset,
+            "occurred_at_us": max(because.occurred_at_us, now_us),
+            "domain": draft.domain,
+            "service": draft.service,
+            "producer": self.producer,
+        }
+        stays = at.topic == _LOG == kind.topic
         partition = at.partition if stays else self.partition_for(draft, placements)
-        return self.record(Event(envelope, draft.payload), partition)
+        value = self.codec.encode_parts(envelope, payload)
+        key = (draft.service if kind.topic == _TELEMETRY else draft.domain).encode()
+        return self._addressed(kind, correlation_id, causation_id, value, partition, key)
 
     def from_outside(self, draft: Draft, at_us: int, placements: Mapping[str, int]) -> Outgoing:
         """The record of an event that no record caused; its identity is its content's."""
         event, value = self._outside(draft, at_us)
-        return self._addressed(event, value, self.partition_for(draft, placements), None)
+        return self._recorded(event, value, self.partition_for(draft, placements), None)
 
     def broadcast(self, draft: Draft, at_us: int) -> Iterator[Outgoing]:
         """The same event for every partition of both topics; to be written in one transaction."""
@@ -95,18 +102,34 @@ class Mint:
 
     def record(self, event: Event[Payload], partition: int, *, key: bytes | None = None) -> Outgoing:
         """The record of an event: its bytes, headers and, where this producer signs the type, its signature."""
-        return self._addressed(event, self.codec.encode(event), partition, key)
+        return self._recorded(event, self.codec.encode(event), partition, key)
 
-    def _addressed(self, event: Event[Payload], value: bytes, partition: int, key: bytes | None) -> Outgoing:
-        envelope = event.envelope
+    def _recorded(self, event: Event[Payload], value: bytes, partition: int, key: bytes | None) -> Outgoing:
+        envelope, kind = event.envelope, _kind_of(type(event.payload))
         if key is None:
-            key = (envelope.service if event.payload.topic == Topic.TELEMETRY else envelope.domain).encode()
-        name = event.type
-        headers: Headers = {EVENT_TYPE: name.encode(), RUN: self.run.encode()}
-        if envelope.correlation_id and envelope.causation_id:
-            trace = trace_id(self.run, envelope.correlation_id)
-            span = span_id(self.producer, envelope.causation_id)
+            key = (envelope.service if kind.topic == _TELEMETRY else envelope.domain).encode()
+        return self._addressed(kind, envelope.correlation_id, envelope.causation_id, value, partition, key)
+
+    def _addressed(
+        self, kind: "_Kind", correlation_id: str, causation_id: str, value: bytes, partition: int, key: bytes
+    ) -> Outgoing:
+        headers: Headers = {EVENT_TYPE: kind.header, RUN: self.run.encode()}
+        if correlation_id and causation_id:
+            trace, span = trace_id(self.run, correlation_id), span_id(self.producer, causation_id)
             headers[TRACEPARENT] = f"00-{trace}-{span}-01".encode()
-        if self.key is not None and name in self.signs:
-            headers[SIGNATURE] = self.key.sign(name, key, value)
-        return Outgoing(str(event.payload.topic), partition, key, value, headers)
+        if self.key is not None and kind.name in self.signs:
+            headers[SIGNATURE] = self.key.sign(kind.name, key, value)
+        return Outgoing(kind.topic, partition, key, value, headers)
+
+
+class _Kind(NamedTuple):
+    """What is the same of every record of an event type."""
+
+    name: str
+    header: bytes
+    topic: str
+
+
+@cache
+def _kind_of(model: type[Payload]) -> _Kind:
+    return _Kind(model.event_type(), model.event_type().encode(), str(model.topic))
