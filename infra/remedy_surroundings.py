@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from autopilot.agents.planner.checks import Fault, Loc
 from autopilot.agents.verifier.judgement import MIN_SAMPLES
+from autopilot.agents.verifier.measuring import bucket_ms_of
 from autopilot.infra.effector.driver_file import KINDS
 from autopilot.schemas.configuration import Fleet, RemedyAction, RemedyCatalogue, RemedyOperator, RemedyStep
 from autopilot.schemas.events.planner import REVERT
@@ -100,11 +101,11 @@ def _windows(catalogue: RemedyCatalogue, fleets: Sequence[Fleet]) -> Iterator[Fa
         if not acted_on or not remedy.verification.guard_metrics:
             continue
         interval_ms = min(one.telemetry.interval_ms for one in acted_on)
-        least = (MIN_SAMPLES + 1) * interval_ms  # the first bucket may be cut off
+        bucket_ms = bucket_ms_of(remedy.verification.before_ms, remedy.verification.after_ms)
+        each_ms = max(interval_ms, bucket_ms)
+        least = MIN_SAMPLES * each_ms + interval_ms  # the first bucket may be cut off
         if remedy.verification.before_ms < least:
-            expected = (
-                f"at least {least}: a guard takes {MIN_SAMPLES} samples, of which one comes each {interval_ms} ms"
-            )
+            expected = f"at least {least}: a guard takes {MIN_SAMPLES} samples, of which one comes each {each_ms} ms"
             yield Fault(("remedies", i, "verification", "before_ms"), remedy.verification.before_ms, expected)
 
 

@@ -134,7 +134,9 @@ class RemedyVerification(Written):
         default=[],
         description="metrics that must not rise; `METRIC decrease` must not fall, `METRIC either` do neither",
     )
-    before_ms: int = Field(default=300_000, ge=100, description="length of the window before the execution")
+    before_ms: int = Field(
+        default=300_000, ge=100, description="longest time before the execution that is compared with"
+    )
     settle_ms: int = Field(default=30_000, ge=0, description="how long to wait after it before measuring")
     after_ms: int = Field(default=300_000, ge=100, description="length of the window after settling")
     deadline_ms: int = Field(default=1_800_000, ge=100, description="after it, without a verdict, it is inconclusive")

@@ -218,8 +218,13 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
 
 
 def _verification(turn: Turn, incident: Incident, suspect: str, best: Candidate) -> Verification:
-    """The SLOs that burn must recover; where none does, every SLO of the service must be met."""
-    burning = sorted({signal.slo for signal in incident.signals if signal.service == suspect and signal.slo})
+    """The SLOs that burn must recover; where none does, every SLO of the service must be met.
+
+    The trouble is there as a whole from the latest start of what is raised: an incident is older where it began
+    elsewhere, or where something came back in it.
+    """
+    answered = [signal for signal in incident.signals if signal.service == suspect]
+    burning = sorted({signal.slo for signal in answered if signal.slo})
     written = best.remedy.verification
     return Verification(
         slo_names=burning or list(turn.view.objectives.get(suspect, ())),
@@ -228,6 +233,7 @@ def _verification(turn: Turn, incident: Incident, suspect: str, best: Candidate)
         settle_ms=written.settle_ms,
         after_ms=written.after_ms,
         deadline_ms=written.deadline_ms,
+        trouble_since_us=max((signal.started_at_us for signal in answered), default=0),
     )
 
 

@@ -7,7 +7,7 @@ too little or measured under poor telemetry makes the verdict wait, and in the e
 counts as success.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autopilot.agents.verification.classifier import mean
@@ -76,11 +76,11 @@ def _judge(watch: Watch, objectives_bp: Mapping[str, int], z: float) -> Iterator
         yield from _judge_slo(name, before.get(name), watch, objectives_bp.get(slo), z)
     for guard in watch.window.guards:
         name = f"metric:{guard.metric}"
-        was, is_now = before.get(name, Column()).values, watch.after.get(name, Column()).values
+        column, is_now = before.get(name, Column()), watch.after.get(name, Column()).values
+        was, shift = column.values, judgement.shift(is_now, column.values)
         finding = judgement.guard(is_now, was, z, guard.direction)
-        means = [mean(f) if (f := judgement.finite(v)) else None for v in (was, is_now)]
-        shift = judgement.shift(is_now, was)
-        yield _judged(name, NOT_WORSE, finding, (means[0], means[1]), None, (len(was), len(is_now)), shift)
+        means, samples = (_mean(was), _mean(is_now)), (len(was), len(is_now))
+        yield _judged(name, NOT_WORSE, finding, means, None, samples, shift, column.from_us)
 
 
 def _judge_slo(name: str, before: Column | None, watch: Watch, objective_bp: int | None, z: float) -> Iterator[Judged]:
@@ -92,12 +92,17 @@ def _judge_slo(name: str, before: Column | None, watch: Watch, objective_bp: int
     samples = len(was_column.values), len(now_column.values)
     if objective_bp is None:
         unknown = Finding(CheckVerdict.NO_DATA, 0.0, "no such objective is in force")
-        yield _judged(name, RECOVERED, unknown, means, None, samples, shift)
+        yield _judged(name, RECOVERED, unknown, means, None, samples, shift, was_column.from_us)
         return
     allowed = (10_000 - objective_bp) / 10_000
     for asked, finding in _questions(watch, is_now, was, allowed, z):
         threshold = None if asked == IMPROVED else allowed
-        yield _judged(name, asked, finding, means, threshold, samples, shift)
+        yield _judged(name, asked, finding, means, threshold, samples, shift, was_column.from_us)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    numbers = judgement.finite(values)
+    return mean(numbers) if numbers else None
 
 
 def _heard(one: Judged, watch: Watch) -> Judged:
@@ -155,6 +160,7 @@ def _judged(
     threshold: float | None,
     samples: tuple[int, int],
     shift: float | None,
+    before_from_us: int = 0,
 ) -> Judged:
     check = Check(
         name=f"{name} {asked}",
@@ -167,6 +173,7 @@ def _judged(
         reason=finding.reason,
         effect_size=shift,
         confidence_bp=judgement.confidence_bp(finding.z) if finding.z > 0 else None,
+        before_from_us=before_from_us,
     )
     return Judged(asked, check, finding.z)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
+from autopilot.agents.verifier.judgement import MIN_EVENTS, MIN_SAMPLES
 from autopilot.agents.verifier.watch import Column, KnownPlan, Watch, Window
 from autopilot.schemas.events.observer import EvidenceRange, MeasurementTaken
 from autopilot.schemas.events.planner import PlanProposed, StageGate
@@ -16,6 +17,8 @@ BUCKETS = 30
 SAMPLES_IN_PAIRED = 2
 """Samples of a series in a bucket that is paired with another group's of the same moment."""
 SHORTEST_BUCKET_MS, LONGEST_BUCKET_MS = 1_000, 60_000
+BEFORE = "before"
+"""Purpose of the measurement of the time before an execution."""
 
 
 def known_plan(plan: PlanProposed, domain: str, service: str) -> KnownPlan:
@@ -36,6 +39,7 @@ def known_plan(plan: PlanProposed, domain: str, service: str) -> KnownPlan:
         deadline_ms=wanted.deadline_ms,
         expires_at_us=plan.expires_at_us,
         gates={step.step_id: _window(step.gate, wanted.slo_names) for step in plan.steps if step.gate is not None},
+        trouble_since_us=wanted.trouble_since_us,
     )
 
 
@@ -55,14 +59,19 @@ def slice_us(watch: Watch) -> int:
     return max(watch.window.after_ms // SLICES, 1) * 1000
 
 
+def bucket_ms_of(before_ms: int, after_ms: int) -> int:
+    """Width of a sample for windows of these lengths."""
+    return min(max(min(before_ms, after_ms) // BUCKETS, SHORTEST_BUCKET_MS), LONGEST_BUCKET_MS)
+
+
 def request_of(watch: Watch, purpose: str, from_us: int, until_us: int, interval_ms: int = 0) -> MeasurementRequested:
     """A request for samples of a stretch of time. The one before is for whatever any window compares with it.
 
     `interval_ms` is how often the service sends its telemetry: buckets of groups, which are paired, hold two samples.
     """
     plan, window = watch.plan, watch.window
-    asked = [window] if purpose != "before" else [plan.whole, *plan.gates.values()]
-    bucket_ms = min(max(min(plan.before_ms, window.after_ms) // BUCKETS, SHORTEST_BUCKET_MS), LONGEST_BUCKET_MS)
+    asked = [window] if purpose != BEFORE else [plan.whole, *plan.gates.values()]
+    bucket_ms = bucket_ms_of(plan.before_ms, window.after_ms)
     if window.groups:
         bucket_ms = max(bucket_ms, SAMPLES_IN_PAIRED * interval_ms)
     stage = [watch.step_id] if watch.step_id else []
@@ -84,10 +93,32 @@ def columns(known: Mapping[str, Column], taken: MeasurementTaken) -> dict[str, C
     for samples in taken.samples:
         rows = zip(samples.values, samples.weights, samples.bucket_starts_us, strict=False)
         numbers = [(v, w, at) for v, w, at in rows if isfinite(v) and isfinite(w)]
-        starts_us = [at for _, _, at in numbers] if "@" in samples.name else []
+        starts_us = [at for _, _, at in numbers] if "@" in samples.name or taken.purpose == BEFORE else []
         pairs = [(value, weight) for value, weight, _ in numbers]
         added[samples.name] = added.get(samples.name, Column()).plus(pairs, starts_us)
     return added
+
+
+def columns_before(taken: MeasurementTaken, trouble_since_us: int) -> dict[str, Column]:
+    """What the time after an execution is compared with: the time before it, in which the trouble was there.
+
+    The time when all was well is no measure of a rollback, and hides what a remedy does. But no column is cut shorter
+    than what can be judged: it reaches back for `MIN_EVENTS` events of an SLO, `MIN_SAMPLES` samples of a metric.
+    """
+    return {name: _since(one, name, trouble_since_us) for name, one in columns({}, taken).items()}
+
+
+def _since(column: Column, name: str, at_us: int) -> Column:
+    is_share = name.startswith("slo:")
+    least, seen = (MIN_EVENTS if is_share else MIN_SAMPLES), 0.0
+    kept: list[tuple[int, float, float]] = []
+    for row in sorted(zip(column.starts_us, column.values, column.weights, strict=True), reverse=True):
+        if row[0] < at_us and seen >= least:
+            break
+        kept.append(row)
+        seen += max(row[2], 0.0) if is_share else 1
+    kept.reverse()
+    return Column().plus([(value, weight) for _, value, weight in kept], [at for at, _, _ in kept])
 
 
 def silent(before: Mapping[str, Column], after: Mapping[str, Column]) -> tuple[str, ...]:

@@ -15,7 +15,17 @@ from pydantic import TypeAdapter
 from autopilot.agents.agent import FoldingAgent
 from autopilot.agents.verifier.checks import Verdict, judge
 from autopilot.agents.verifier.judgement import z_at_look
-from autopilot.agents.verifier.measuring import SLICES, columns, joined, known_plan, request_of, silent, slice_us
+from autopilot.agents.verifier.measuring import (
+    BEFORE,
+    SLICES,
+    columns,
+    columns_before,
+    joined,
+    known_plan,
+    request_of,
+    silent,
+    slice_us,
+)
 from autopilot.agents.verifier.watch import MEASURING, WATCH, KnownPlan, Watch, WatchState, WatchTrigger
 from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
@@ -116,7 +126,7 @@ def _started(state: VerifierState, recorded: Recorded[ExecutionStarted]) -> Word
     words = [word for watch in overtaken for word in _give_up(state, watch, "another execution began meanwhile")]
     at_us = recorded.envelope.occurred_at_us
     watch = state.watches[started.execution_id] = Watch(started.execution_id, plan, since_us=at_us)
-    before = request_of(watch, "before", at_us - plan.before_ms * 1000, at_us)
+    before = request_of(watch, BEFORE, at_us - plan.before_ms * 1000, at_us)
     state.awaited[before.measurement_id] = watch.execution_id
     return [*words, _draft(watch, before)]
 
@@ -176,8 +186,8 @@ def _measured(state: VerifierState, recorded: Recorded[MeasurementTaken]) -> Wor
     watch = state.watches.get(state.awaited.pop(taken.measurement_id, ""))
     if watch is None:
         return []
-    if taken.purpose == "before":
-        watch = replace(watch, before=columns({}, taken))
+    if taken.purpose == BEFORE:
+        watch = replace(watch, before=columns_before(taken, watch.plan.trouble_since_us))
     elif taken.measurement_id == watch.awaited:
         after = columns(watch.after, taken)
         watch = replace(

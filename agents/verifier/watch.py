@@ -114,6 +114,8 @@ class KnownPlan:
     expires_at_us: int
     gates: dict[str, Window] = field(default_factory=dict)
     """By the step after which they stand."""
+    trouble_since_us: int = 0
+    """When all that it is to end had begun; 0 when not known."""
 
     @cached_property
     def whole(self) -> Window:
@@ -145,12 +147,17 @@ class Guard:
 class Column:
     """The samples of one indicator or metric: values, and the events or samples behind each.
 
-    `starts_us` is when each bucket starts, kept where samples of two groups are to be paired.
+    `starts_us` is when each bucket starts, kept before the execution and where samples of two groups are to be paired.
     """
 
     values: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
     starts_us: tuple[int, ...] = ()
+
+    @property
+    def from_us(self) -> int:
+        """Start of the earliest bucket; 0 where there is none, or no starts are kept."""
+        return min(self.starts_us, default=0)
 
     def plus(self, samples: Sequence[tuple[float, float]], starts_us: Sequence[int] = ()) -> "Column":
         """The column with further samples, each a value and its weight."""
@@ -167,7 +174,7 @@ class Watch:
     since_us: int
     state: WatchState = WatchState.EXECUTING
     before: dict[str, Column] | None = None
-    """Samples before the execution by name; None until they are known."""
+    """Samples before the execution that count, by name; None until they are known."""
     after: dict[str, Column] = field(default_factory=dict)
     quality_bp: int = 0
     """Telemetry quality at the end of the last slice."""

@@ -87,10 +87,15 @@ class Verification(Contract):
 
     slo_names: list[str] = described("SLOs that must recover.")
     guard_metrics: list[str] = described("Metrics that must not get worse.")
-    before_ms: DurationMs = described("Length of the window before the execution.")
+    before_ms: DurationMs = described("Longest time before the execution that is compared with.")
     settle_ms: DurationMs = described("How long to wait after the execution before measuring.")
     after_ms: DurationMs = described("Length of the window after settling.")
     deadline_ms: DurationMs = described("When no verdict is reached this long after the execution, it is inconclusive.")
+    trouble_since_us: TimestampUs = optional(
+        "Latest start among the service's signals that the plan answers: what was earlier is compared with only as far "
+        "as it takes to judge. 0 when not known.",
+        0,
+    )
 
 
 class ConfidenceBasis(Contract):

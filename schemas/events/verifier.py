@@ -34,6 +34,9 @@ class Check(Contract):
     confidence_bp: int | None = optional(
         "How sure the check's verdict is, one-sided; null when it says nothing.", None, ge=0, le=10_000
     )
+    before_from_us: TimestampUs = optional(
+        "Start of the earliest sample before the execution that was compared with; 0 without any.", 0
+    )
 
 
 class Outcome(Contract):

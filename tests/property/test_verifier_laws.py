@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from autopilot.agents.verifier import judgement
 from autopilot.agents.verifier.checks import judge
-from autopilot.agents.verifier.judgement import Share
+from autopilot.agents.verifier.judgement import MIN_EVENTS, MIN_SAMPLES, Share
+from autopilot.agents.verifier.measuring import BEFORE, columns_before
 from autopilot.agents.verifier.watch import Column, KnownPlan, Watch, WatchState, Window
+from autopilot.schemas.events.observer import MeasurementTaken, Quality, Samples
 from autopilot.schemas.events.telemetry import Group
 from autopilot.schemas.events.verifier import CheckVerdict
 
@@ -151,3 +153,53 @@ def test_more_bad_events_never_let_a_stage_pass_that_was_not_to(
     order = [CheckVerdict.PASS, CheckVerdict.UNCLEAR, CheckVerdict.FAIL]
     if CheckVerdict.NO_DATA not in (first, second):
         assert order.index(first) <= order.index(second)
+
+
+buckets = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 40).map(float)), max_size=25)
+moments = st.integers(-5, 30)
+"""Numbers of buckets; those measured begin at 0."""
+kinds = st.sampled_from(["slo:a", "metric:m"])
+
+
+def compared_with(name: str, before: list[tuple[float, float]], since: int, first: int = 0) -> Column:
+    """What counts of buckets from the `first` on, where the trouble began with the bucket `since`."""
+    starts = [1_000 + first + n for n in range(len(before))]
+    column = Samples(
+        name=name, unit="1", bucket_starts_us=starts, values=[v for v, _ in before], weights=[w for _, w in before]
+    )
+    quality = Quality(freshness_bp=10_000, completeness_bp=10_000, validity_bp=10_000, order_bp=10_000)
+    taken = MeasurementTaken(
+        measurement_id="m", purpose=BEFORE, from_us=1_000, until_us=2_000, bucket_ms=1, samples=[column],
+        quality=quality, evidence=[],
+    )  # fmt: skip
+    return columns_before(taken, 1_000 + since)[name]
+
+
+def can_be_judged(name: str, column: Column) -> bool:
+    if name.startswith("slo:"):
+        return judgement.share_of(column.values, column.weights).events >= MIN_EVENTS
+    return len(column.values) >= MIN_SAMPLES
+
+
+@given(kinds, buckets, moments)
+def test_what_is_compared_with_is_the_end_of_what_was_before_and_no_earlier_than_it_takes(
+    name: str, before: list[tuple[float, float]], since: int
+) -> None:
+    whole, kept = compared_with(name, before, -5), compared_with(name, before, since)
+    length = len(kept.values)
+    assert (kept.values, kept.weights) == (whole.values[-length:], whole.weights[-length:]) or length == 0
+    assert set(range(max(since, 0), len(before))) <= {at - 1_000 for at in kept.starts_us}
+    assert can_be_judged(name, kept) == can_be_judged(name, whole)
+    if 0 < kept.from_us < 1_000 + since:
+        less = Column(kept.values[1:], kept.weights[1:], kept.starts_us[1:])
+        assert not can_be_judged(name, less)
+
+
+@given(kinds, buckets, buckets)
+def test_what_was_before_a_trouble_that_can_be_judged_changes_nothing(
+    name: str, earlier: list[tuple[float, float]], trouble: list[tuple[float, float]]
+) -> None:
+    kept = compared_with(name, trouble, 0)
+    assert len(kept.values) == len(trouble)
+    longer = compared_with(name, [*earlier, *trouble], 0, first=-len(earlier))
+    assert (longer == kept) == (can_be_judged(name, kept) or not earlier)

@@ -169,6 +169,16 @@ def test_a_guard_needs_a_window_before_in_which_samples_enough_come(tmp_path: Pa
     assert (f"remedies.yaml:37: `remedies.1.verification.before_ms` {expected}" in found[1]) == bool(code)
 
 
+def test_samples_that_come_faster_than_they_are_measured_ask_for_as_many_buckets(tmp_path: Path) -> None:
+    written(tmp_path, "    steps: [", "    verification: {guard_metrics: [memory], before_ms: 6000}\n    steps: [")
+    fast = FLEET.replace("role: primary}]", "role: stable}], telemetry: {interval_ms: 250}")
+    (tmp_path / "fleet.yaml").write_text(fast)
+    expected = "is 6000, expected at least 6250: a guard takes 6 samples, of which one comes each 1000 ms"
+    assert expected in check(tmp_path)[1]
+    written(tmp_path, "    steps: [", "    verification: {guard_metrics: [memory], before_ms: 6250}\n    steps: [")
+    assert check(tmp_path)[0] == 0
+
+
 def test_without_a_guard_or_a_service_it_acts_on_a_short_window_is_nobodys_fault(tmp_path: Path) -> None:
     written(tmp_path, "    steps: [", "    verification: {before_ms: 1000}\n    steps: [")
     (tmp_path / "fleet.yaml").write_text(FLEET.replace("role: primary", "role: stable"))

@@ -19,10 +19,10 @@ from planner.shop import (
     raised,
     service,
 )
-from scenario import Said, Scenario
+from scenario import START_US, Said, Scenario
 
 from autopilot.agents.planner import Planner
-from autopilot.schemas.configuration import Autonomy, Remedy
+from autopilot.schemas.configuration import Autonomy, Remedy, canonical
 from autopilot.schemas.events.observer import SignalKind
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import (
@@ -35,6 +35,7 @@ from autopilot.schemas.events.planner import (
     SignalLinked,
 )
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.identity import digest_of
 from autopilot.schemas.plan_hash import plan_hash
 
 
@@ -248,3 +249,30 @@ def test_an_undecided_plan_gives_way_to_a_remedy_that_now_applies_and_is_surer()
 def test_an_undecided_plan_stays_when_nothing_of_it_changes_or_its_remedy_rests_for_a_moment() -> None:
     scenario = shop(SCALE).events(raised("cart"))
     scenario.when(observed("cart", running="2"), observed("cart", desired="5")).then_nothing()
+
+
+def test_a_plan_says_since_when_the_trouble_is_there_at_the_service_that_it_acts_on() -> None:
+    """Not since the incident began: that was at another service, and here all was well in between."""
+    scenario = shop().events(raised("web", at=-90), raised("cart", at=-70), cleared("cart"))
+    plan = proposed(scenario.when(raised("cart", at=-20, signal_id="again")))
+    assert plan.steps[0].action.target == "cart"
+    assert plan.verification.trouble_since_us == START_US - 20_000_000
+
+
+def test_a_plan_says_since_when_all_of_the_trouble_is_there() -> None:
+    scenario = given(Planner(), documents()).events(raised("cart", at=-30))
+    scenario.events(raised("cart", at=-40, signal_id="slow", slo="cart-latency", sli="latency"))
+    verification = proposed(scenario.when(observed("cart"))).verification
+    assert verification.slo_names == ["cart-errors", "cart-latency"]
+    assert verification.trouble_since_us == START_US - 30_000_000
+
+
+def test_when_the_trouble_began_is_in_the_hash_where_it_is_known() -> None:
+    plan = proposed(shop().when(raised("cart")))
+    unknown = plan.verification.model_copy(update={"trouble_since_us": 0})
+    assert plan_hash(plan.steps, unknown) != plan.plan_hash
+    content = {
+        "steps": [step.model_dump(mode="json") for step in plan.steps],
+        "verification": unknown.model_dump(mode="json", exclude={"trouble_since_us"}),
+    }
+    assert plan_hash(plan.steps, unknown) == digest_of(canonical(content))
