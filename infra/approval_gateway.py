@@ -1,7 +1,8 @@
 """The approval gateway: people answer approval requests over HTTP with records that they have signed themselves.
 
     GET  /v1/approvals      what waits, with all that an answer must name
-    POST /v1/approvals      {"event_type", "value", "signature"}: 202 with the event's id once Kafka has it
+    POST /v1/approvals      {"event_type", "value", "signature"}: 202 with the event's id once Kafka has it,
+                            403 for a signature that is not the named person's, 404 for a request that there never was
 
 `value` is the event in the wire format of `schemas/codec.py` in base64, `signature` what `SigningKey.sign` gives over
 it: it covers type, key and Avro record but not the five bytes that name a schema, which are the gateway's. The gateway
@@ -194,6 +195,9 @@ def _shown(pending: PendingApproval) -> dict[str, Any]:
         "domain": pending.domain,
         "service": pending.service,
         "summary": pending.summary,
+        "step_ids": pending.request.step_ids,
+        "execution_id": pending.request.execution_id,
+        "outcome_id": pending.request.outcome_id,
         "group": pending.group,
         "needed": pending.needed,
         "approvers": list(pending.approvers),

@@ -186,7 +186,7 @@ def _summary(p: PendingApproval) -> dict[str, object]:
         "domain": p.domain,
         "service": p.service,
         "summary": p.summary,
-        "step_id": p.request.step_id,
+        "step_ids": p.request.step_ids,
         "outcome_id": p.request.outcome_id,
         "group": p.group,
         "needed": p.needed,
