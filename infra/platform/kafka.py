@@ -87,12 +87,7 @@ class EmbeddedKafka:
         require_free(self.controller_port, "AUTOPILOT_KAFKA_CONTROLLER_PORT")
         self.prepare(announce)
         self._process = ServerProcess("kafka", self.command(), {}, self.log)
-        self._process.start()
-        try:
-            self._process.wait_until(self.is_ready, timeout_s)
-        except BaseException:
-            self.stop()
-            raise
+        self._process.start(self.is_ready, timeout_s)
 
     def stop(self) -> None:
         """Ends the broker cleanly; its data stays."""

@@ -27,22 +27,18 @@ class ServerProcess:
         """The process id while it runs."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
-    def start(self) -> None:
-        """Starts the process in a session of its own, so that a terminal's interrupt does not reach it."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+    def start(self, ready: Callable[[], bool], timeout_s: float) -> None:
+        """Starts the process and returns once `ready()`.
 
-    def wait_until(self, ready: Callable[[], bool], timeout_s: float) -> None:
-        """Returns once `ready()`; raises `ProcessError` when the process ends first or the time is up."""
-        wait_until(ready, timeout_s, self.name, self._log, lambda: self.pid is not None)
+        It has a session of its own, so that a terminal's interrupt does not reach it. Raises `ProcessError` when it
+        ends first or the time is up; it is stopped then.
+        """
+        self._spawn()
+        try:
+            wait_until(ready, timeout_s, self.name, self._log, lambda: self.pid is not None)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """Asks the process to end, and ends it by force when it has not after `timeout_s`."""
@@ -56,6 +52,18 @@ class ServerProcess:
                 self._process.kill()
         self._process.wait()
         self._process = None
+
+    def _spawn(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
 
 def wait_until(

@@ -82,12 +82,7 @@ class EmbeddedRegistry:
         require_free(self.port, "AUTOPILOT_REGISTRY_PORT")
         self.prepare(announce)
         self._process = ServerProcess("registry", self.command(), self.environment(), self.log)
-        self._process.start()
-        try:
-            self._process.wait_until(self.is_ready, timeout_s)
-        except BaseException:
-            self.stop()
-            raise
+        self._process.start(self.is_ready, timeout_s)
 
     def stop(self) -> None:
         """Ends the registry; its schemas stay in Kafka."""

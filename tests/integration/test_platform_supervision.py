@@ -157,10 +157,8 @@ def test_a_configuration_that_cannot_be_read_is_no_reason_not_to_go_on() -> None
 
 def test_a_process_that_ends_early_is_named_with_its_log(tmp_path: Path) -> None:
     process = ServerProcess("server", [sys.executable, "-c", "print('bad option')"], {}, tmp_path / "server.log")
-    process.start()
     with pytest.raises(ProcessError, match=r"(?s)server ended.*bad option"):
-        process.wait_until(lambda: False, 20)
-    process.stop()
+        process.start(lambda: False, 20)
 
 
 def test_a_taken_port_is_named_with_its_setting() -> None:
