@@ -148,7 +148,17 @@ def _of_document(name: str, node: yaml.Node, content: Any, text: str | None) -> 
         for detail in error.errors(include_url=False):
             loc = [step for step in detail["loc"] if step not in ("ratio", "threshold")]
             value = "missing" if detail["type"] == "missing" else repr(detail["input"])[:200]
-            yield Finding(name, line_of(node, loc), dotted(loc), value, detail["msg"])
+            yield Finding(name, line_of(node, loc), dotted(loc), value, _wanted(detail["type"], detail["msg"]))
+
+
+def _wanted(fault: str, message: str) -> str:
+    """What was expected, in words that follow `expected`."""
+    if fault in _WANTED:
+        return _WANTED[fault]
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+
+
+_WANTED = {"missing": "a value: this field is required", "extra_forbidden": "nothing: there is no such field here"}
 
 
 def _bundle_problems(text: str, name: str) -> list[Problem]:
@@ -167,19 +177,41 @@ def _bundle_problems(text: str, name: str) -> list[Problem]:
 # -- checks of documents against each other ----------------------------------------------------------------------------
 
 
-def check_together(loaded: Sequence[Loaded], in_force: Configuration, partitions: int) -> list[Finding]:
-    """What is wrong with the documents as a whole, given the configuration in force, which they would join."""
-    after = in_force.with_activated(item.document() for item in loaded)
+def check_together(
+    loaded: Sequence[Loaded], in_force: Configuration, partitions: int, whole: bool = True
+) -> list[Finding]:
+    """What is wrong with the documents as a whole, given the configuration in force, which they would join.
+
+    Not `whole` means that some documents could not be read: a name that is not known may be theirs and is no finding.
+    """
+    around = _Around(in_force.with_activated(item.document() for item in loaded), in_force, partitions, whole)
     findings = _duplicates(loaded)
     for item in loaded:
-        findings += _CHECKS.get(item.kind, _nothing)(item, after, in_force, partitions)
+        findings += _CHECKS.get(item.kind, _nothing)(item, around)
     return findings
 
 
-Check = Callable[[Loaded, Configuration, Configuration, int], list[Finding]]
+@dataclass(frozen=True)
+class _Around:
+    """What documents are checked against."""
+
+    after: Configuration
+    in_force: Configuration
+    partitions: int
+    whole: bool
+
+    def named(self, item: Loaded, loc: Loc, name: str, known: Iterable[str]) -> list[Finding]:
+        """A finding when `name`, which stands at `loc`, is none of the known ones."""
+        names = sorted(known)
+        if name in names or not self.whole:
+            return []
+        return [item.finding(loc, name, f"one of {', '.join(names) or 'nothing: there is none'}")]
 
 
-def _nothing(_item: Loaded, _after: Configuration, _in_force: Configuration, _partitions: int) -> list[Finding]:
+Check = Callable[[Loaded, _Around], list[Finding]]
+
+
+def _nothing(_item: Loaded, _around: _Around) -> list[Finding]:
     return []
 
 
@@ -193,20 +225,18 @@ def _duplicates(loaded: Sequence[Loaded]) -> list[Finding]:
     return findings
 
 
-def _check_fleet(item: Loaded, after: Configuration, in_force: Configuration, partitions: int) -> list[Finding]:
+def _check_fleet(item: Loaded, around: _Around) -> list[Finding]:
     assert isinstance(item.model, Fleet)
-    fleet = item.model
+    fleet, after, partitions = item.model, around.after, around.partitions
     domains = {domain.name for each in after.fleets() for domain in each.domains}
     services = {service.name for each in after.fleets() for service in each.services}
     findings = _twice(item, "services", [service.name for service in fleet.services])
     findings += _twice(item, "domains", [domain.name for domain in fleet.domains])
     for i, service in enumerate(fleet.services):
-        if service.domain not in domains:
-            findings.append(item.finding(["services", i, "domain"], service.domain, _one_of(domains)))
+        findings += around.named(item, ["services", i, "domain"], service.domain, domains)
         for j, needed in enumerate(service.depends_on):
-            if needed not in services:
-                findings.append(item.finding(["services", i, "depends_on", j], needed, _one_of(services)))
-    before = _places(in_force, partitions)
+            findings += around.named(item, ["services", i, "depends_on", j], needed, services)
+    before = _places(around.in_force, partitions)
     for i, (name, place) in enumerate(_places_of(fleet, partitions).items()):
         pinned = fleet.domains[i].partition
         if pinned is not None and pinned >= partitions:
@@ -217,13 +247,12 @@ def _check_fleet(item: Loaded, after: Configuration, in_force: Configuration, pa
     return findings
 
 
-def _check_objectives(item: Loaded, after: Configuration, _in_force: Configuration, _partitions: int) -> list[Finding]:
+def _check_objectives(item: Loaded, around: _Around) -> list[Finding]:
     assert isinstance(item.model, ServiceLevelObjectives)
-    services = {service.name for each in after.fleets() for service in each.services}
+    services = {service.name for each in around.after.fleets() for service in each.services}
     findings = _twice(item, "objectives", [objective.name for objective in item.model.objectives])
     for i, objective in enumerate(item.model.objectives):
-        if objective.service not in services:
-            findings.append(item.finding(["objectives", i, "service"], objective.service, _one_of(services)))
+        findings += around.named(item, ["objectives", i, "service"], objective.service, services)
         indicator = objective.indicator
         if indicator.type == "ratio" and (indicator.bad is None) == (indicator.good is None):
             expected = "exactly one of `bad` and `good`"
@@ -238,9 +267,9 @@ def _check_objectives(item: Loaded, after: Configuration, _in_force: Configurati
     return findings
 
 
-def _check_remedies(item: Loaded, after: Configuration, _in_force: Configuration, _partitions: int) -> list[Finding]:
+def _check_remedies(item: Loaded, around: _Around) -> list[Finding]:
     assert isinstance(item.model, RemedyCatalogue)
-    found = [*faults(item.model), *faults_around(item.model, item.content, after.fleets())]
+    found = [*faults(item.model), *faults_around(item.model, item.content, around.after.fleets())]
     return [item.finding(fault.loc, fault.value, fault.expected) for fault in found]
 
 
@@ -257,10 +286,6 @@ def _twice(item: Loaded, part: str, names: Sequence[str]) -> list[Finding]:
         for i, name in enumerate(names)
         if name in names[:i]
     ]
-
-
-def _one_of(names: Iterable[str]) -> str:
-    return f"one of {', '.join(sorted(names)) or 'nothing: there is none'}"
 
 
 def _places(configuration: Configuration, partitions: int) -> dict[str, int]:

@@ -32,8 +32,8 @@ def apply(
 ) -> None:
     """Check every document of FOLDER and put them in force, in one transaction, in every partition.
 
-    Kinds: Fleet, ServiceLevelObjectives, RemedyCatalogue, PolicyBundle, Calendar, Signers. They replace all documents
-    of the kinds that are there. Without a Signers document the first apply makes one of this home's keys.
+    Kinds: Fleet, ServiceLevelObjectives, RemedyCatalogue, PolicyBundle, RiskBudgets, Calendar, Signers. They replace
+    all documents of the kinds that are there. Without a Signers document the first apply makes one of this home's keys.
     It is noted when the effector of this home would refuse to act under an administrator of the new signer list.
     Exit code 1 when something is wrong with the documents: nothing is written then.
     Examples: autopilot apply examples/shop --dry-run; autopilot apply config --as ada --comment "raise tier"
@@ -68,7 +68,7 @@ def checked(
     Bundles that rule already (`ruling`) are left out; others are findings once the log has had its first ones.
     """
     loaded, findings = read_folder(folder)
-    findings += check_together(loaded, in_force, settings.partitions)
+    findings += check_together(loaded, in_force, settings.partitions, whole=not findings)
     documents = [item.document() for item in loaded]
     if in_force.of_kind("PolicyBundle"):
         findings += bundle_findings(loaded, ruling)

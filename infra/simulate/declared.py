@@ -15,7 +15,7 @@ from autopilot.streams.simulation.effects import RECORDED, EffectModel
 def read_configuration(folder: Path) -> tuple[list[Document], list[Finding]]:
     """The documents of a folder, checked as `autopilot apply` checks them for one partition, and what is wrong."""
     loaded, findings = read_folder(folder)
-    findings += check_together(loaded, Configuration(), 1)
+    findings += check_together(loaded, Configuration(), 1, whole=not findings)
     return [item.document() for item in loaded], findings
 
 

@@ -52,7 +52,7 @@ rules:
 
 def findings(folder: Path, in_force: Configuration | None = None, partitions: int = 4) -> list[Finding]:
     loaded, found = read_folder(folder)
-    return found + check_together(loaded, in_force or Configuration(), partitions)
+    return found + check_together(loaded, in_force or Configuration(), partitions, whole=not found)
 
 
 def write(folder: Path, **texts: str) -> Path:
@@ -86,13 +86,13 @@ def test_several_documents_in_one_file_and_folders_in_folders_are_read(tmp_path:
     [
         (
             FLEET.replace("tier: 1", "tier: 9"),
-            "f.yaml:6: `services.0.tier` is 9, expected Input should be less than or equal to 4",
+            "f.yaml:6: `services.0.tier` is 9, expected less than or equal to 4",
         ),
         (
             FLEET.replace("owner: team", "owne: team"),
-            "f.yaml:6: `services.0.owne` is 'team', expected Extra inputs are not permitted",
+            "f.yaml:6: `services.0.owne` is 'team', expected nothing: there is no such field here",
         ),
-        (FLEET.replace(", owner: team", ""), "f.yaml:6: `services.0.owner` is missing, expected Field required"),
+        (FLEET.replace(", owner: team", ""), "f.yaml:6: `services.0.owner` is missing, expected a value: this"),
         (FLEET.replace("kind: Fleet", "kind: Flet"), "f.yaml:1: `kind` is 'Flet', expected one of Fleet,"),
         ("kind: [", "f.yaml:1: not YAML"),
         ("- 1", "f.yaml:1: `kind` is None"),
@@ -150,6 +150,16 @@ def test_documents_are_checked_against_each_other(tmp_path: Path, changed: dict[
     texts = {"fleet": FLEET, "slos": OBJECTIVES, "remedies": REMEDIES, "bundle": BUNDLE} | changed
     found = findings(write(tmp_path, **texts))
     assert any(str(each).startswith(finding) for each in found), found
+
+
+@pytest.mark.parametrize("fleet", [FLEET.replace("tier: 1", "tier: first"), "kind: Fleet\nname: [shop"])
+def test_what_a_broken_document_would_have_named_is_no_second_finding(tmp_path: Path, fleet: str) -> None:
+    slos = OBJECTIVES.replace("short_window_ms: 10000", "short_window_ms: 90000")
+    found = findings(write(tmp_path, fleet=fleet, slos=slos))
+    assert [(each.file, each.field) for each in found] == [
+        ("fleet.yaml", "services.0.tier" if "first" in fleet else ""),
+        ("slos.yaml", "objectives.0.alerts.0.short_window_ms"),
+    ]
 
 
 def test_a_domain_never_moves_to_another_partition(tmp_path: Path) -> None:
