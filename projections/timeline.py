@@ -195,14 +195,33 @@ def timeline(events: Iterable[Event], incident_id: str) -> Timeline | None:
 def stages(course: Sequence[Line]) -> list[Stage]:
     """The latencies between the stages that `course`, in order of time, went through."""
     found = []
+    told = _without_answers_that_settled_nothing(course)
     for name, begins, ends in _STAGES:
-        begin = next((line for line in course if line.event in begins), None)
+        begin = next((line for line in told if line.event in begins), None)
         if begin is None:
             continue
-        end = next((line for line in course if line.event in ends and line.at_ms >= begin.at_ms), None)
+        end = next((line for line in told if line.event in ends and line.at_ms >= begin.at_ms), None)
         if end is not None:
             found.append(Stage(name=name, took_ms=end.at_ms - begin.at_ms))
     return found
+
+
+def _without_answers_that_settled_nothing(course: Sequence[Line]) -> list[Line]:
+    """`course` with, of the answers to a request, that one alone which the decision followed.
+
+    One that was refused, or the first of two that were needed, leaves the request waiting.
+    """
+    kept: list[Line] = []
+    settled_later = False
+    for line in reversed(course):
+        if line.event in _ANSWERED:
+            if not settled_later:
+                continue
+            settled_later = False
+        elif line.event in _SETTLED:
+            settled_later = True
+        kept.append(line)
+    return kept[::-1]
 
 
 def _names(*models: type[Payload]) -> frozenset[str]:
@@ -211,6 +230,8 @@ def _names(*models: type[Payload]) -> frozenset[str]:
 
 _DECIDED = _names(policy.PlanAuthorized, policy.PlanDenied)
 _ANSWERED = _names(people.ApprovalGranted, people.ApprovalRejected)
+_SETTLED = _DECIDED | _names(policy.StepAuthorized, policy.AuthorizationRevoked)
+"""What an answer leads to: the plan, or the held step, goes on or ends."""
 _JUDGED = _names(verifier.OutcomeVerified, verifier.OutcomeRejected, verifier.OutcomeInconclusive)
 _RAISED, _OPENED = _names(observer.SignalRaised), _names(planner.IncidentOpened)
 _PROPOSED, _ASKED = _names(planner.PlanProposed), _names(policy.ApprovalRequested)
@@ -220,7 +241,7 @@ _STAGES: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
     ("incident to plan", _OPENED, _PROPOSED | _names(planner.NoPlanFound)),
     ("plan to verdict", _PROPOSED, _DECIDED | _ASKED),
     ("waiting for approval", _ASKED, _ANSWERED),
-    ("approval to decision", _ANSWERED, _DECIDED),
+    ("approval to decision", _ANSWERED, _SETTLED),
     ("decision to first step", _names(policy.PlanAuthorized), _BEGUN),
     ("signal to first step", _RAISED, _BEGUN),
     ("execution", _names(executor.ExecutionStarted), _DONE | _names(executor.ExecutionFailed)),

@@ -52,6 +52,10 @@ def _no_plan(p: planner.NoPlanFound) -> str:
     return f"{p.reason}; look at: {', '.join(p.look_at) or 'nothing known'}"
 
 
+def _targets(p: planner.TargetsLocked | planner.TargetsReleased) -> str:
+    return ", ".join(p.targets)
+
+
 def _decided(p: policy.PlanAuthorized | policy.StepAuthorized) -> str:
     rules = ", ".join(rule.rule for rule in p.decision.rules)
     approved = ", ".join(use.approver for use in p.approvals)
@@ -109,8 +113,8 @@ WORDS: Mapping[type[Payload], Callable[[Any], str]] = {
     planner.PlanProposed: _planned,
     planner.PlanWithdrawn: _text("{p.reason}"),
     planner.NoPlanFound: _no_plan,
-    planner.TargetsLocked: _text("{p.targets}"),
-    planner.TargetsReleased: _text("{p.targets}: {p.reason}"),
+    planner.TargetsLocked: _targets,
+    planner.TargetsReleased: lambda p: f"{_targets(p)}: {p.reason}",
     planner.IncidentHeld: _text("waits for {p.waits_for}: {p.reason}"),
     policy.PreviewRequested: _text("what would plan {p.plan_id} change?"),
     policy.ApprovalRequested: _text("{p.needed} of {p.group} must approve: {p.summary}"),

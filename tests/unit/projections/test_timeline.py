@@ -14,8 +14,14 @@ from autopilot.schemas.envelope import Envelope, Position, Recorded
 from autopilot.schemas.envelope import Event as Minted
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
-from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
-from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized
+from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, TargetsLocked, TargetsReleased
+from autopilot.schemas.events.policy import (
+    ApprovalRefused,
+    ApprovalRequested,
+    Decision,
+    PlanAuthorized,
+    StepAuthorized,
+)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +169,48 @@ def test_approvals_read_as_sentences() -> None:
     assert why(REQUEST) == "2 of approver must approve: scale up"
 
 
+OPENED = IncidentOpened(incident_id="inc-1", signal_ids=[], severity="page", title="slow", started_at_us=0)
+REFUSED = ApprovalRefused(approval_id="apr-1", incident_id="inc-1", event_id="e", given_by="carl", reason="no approver")
+STEP = StepAuthorized(
+    decision=DECISION,
+    plan_decision_id="dec-1",
+    execution_id="exec-1",
+    step_id="1",
+    obligations=[],
+    approvals=[],
+    not_after_us=9,
+)
+
+
+@pytest.mark.parametrize(
+    ("course", "waiting"),
+    [
+        ([OPENED, REQUEST, GRANTED, AUTHORIZED], 1),
+        ([OPENED, REQUEST, GRANTED, REFUSED, GRANTED, AUTHORIZED], 3),
+        ([OPENED, REQUEST, GRANTED, GRANTED, AUTHORIZED], 2),
+        ([OPENED, REQUEST, GRANTED, REFUSED], None),
+        ([OPENED, AUTHORIZED, REQUEST, GRANTED, STEP], 1),
+        ([OPENED, REQUEST, GRANTED, AUTHORIZED, REQUEST, GRANTED, GRANTED, STEP], 1),
+    ],
+    ids=["one", "one refused before", "two needed", "one refused", "a step", "a plan and then a step"],
+)
+def test_waiting_for_approval_ends_with_the_answer_that_settled_it(course: list[Payload], waiting: int | None) -> None:
+    told = timeline(said(*course), "inc-1")
+    assert told is not None
+    took = {stage.name: stage.took_ms for stage in told.stages}
+    assert took.get("waiting for approval") == waiting
+    assert took.get("approval to decision") == (None if waiting is None else 1)
+
+
+def test_targets_are_told_as_people_write_them() -> None:
+    targets = ["supervisord/cart", "haproxy/shop"]
+    locked = TargetsLocked(plan_id="plan-1", incident_id="inc-1", targets=targets)
+    released = TargetsReleased(plan_id="plan-1", incident_id="inc-1", targets=targets, reason="it was verified")
+    assert why(locked) == "supervisord/cart, haproxy/shop"
+    assert why(released) == "supervisord/cart, haproxy/shop: it was verified"
+
+
 def test_an_incident_without_an_end_is_open() -> None:
-    opened = IncidentOpened(incident_id="inc-1", signal_ids=[], severity="page", title="slow", started_at_us=0)
-    course = timeline(said(opened), "inc-1")
+    course = timeline(said(OPENED), "inc-1")
     assert course is not None
     assert (course.title, course.resolution, course.stages) == ("slow", "", [])
