@@ -36,7 +36,7 @@ def halt(person: AsPerson, reason: Reason, domain: OfDomain = EVERYWHERE) -> Non
     if mine is None or mine.event_id != said.event_id:
         refuse(f"it does not count: {_unentitled(authority, person)}", NO)
     able = authority.may_resume(domain)
-    typer.echo(f"halted: {domain}; to end it: {', '.join(able) or 'nobody can'}")
+    typer.echo(f"halted: {_words(domain)}; to end it: {', '.join(able) or 'nobody can'}")
     if set(able) <= {person}:  # who gave a halt does not end it
         announce("nobody but you is operator or administrator: `autopilot apply` a signer list with somebody else")
 
@@ -52,20 +52,20 @@ def resume(person: AsPerson, reason: Reason, domain: OfDomain = EVERYWHERE) -> N
     open_here = view.state.authority.halts.get(domain, {})
     if not open_here:
         _require_domain(view, domain)  # here alone: a halt of a domain that was never there can be ended
-        refuse(f"nothing halts `{domain}`{_elsewhere(view.state.authority, domain)}", NO)
+        refuse(f"nothing halts {_words(domain)}{_elsewhere(view.state.authority, domain)}", NO)
     named = sorted(halt.event_id for by, halt in open_here.items() if by != person)
     if named:
         broadcast(cluster, key, Resume(scope=domain, ordered_by=person, reason=reason, halts=named), view)
     authority = view.state.authority
     left = authority.halts.get(domain, {})
     for by in sorted(open_here.keys() - left.keys()):
-        typer.echo(f"ended: the halt of {domain} by {by}: {open_here[by].reason}")
+        typer.echo(f"ended: the halt of {_words(domain)} by {by}: {open_here[by].reason}")
     if left:
         entitled = authority.has(person, *MAY_HALT)
         why = "who gave a halt does not end it" if entitled else _unentitled(authority, person)
         able = ", ".join(authority.may_resume(domain)) or "nobody else"
-        refuse(f"`{domain}` stays halted by {', '.join(sorted(left))}: {why}; to end it: {able}", NO)
-    typer.echo(f"resumed: {domain}{_elsewhere(authority, domain)}")
+        refuse(f"{_words(domain)} stays halted by {', '.join(sorted(left))}: {why}; to end it: {able}", NO)
+    typer.echo(f"resumed: {_words(domain)}{_elsewhere(authority, domain)}")
 
 
 def halts(as_json: AsJson = False) -> None:
@@ -85,7 +85,7 @@ def halts(as_json: AsJson = False) -> None:
         return
     print_table(
         ("domain", "halted by", "since (UTC)", "why", "who may end it"),
-        ((*row[:-1], ", ".join(row[-1]) or "nobody") for row in rows),
+        ((_words(row[0]), *row[1:-1], ", ".join(row[-1]) or "nobody") for row in rows),
         "nothing is halted",
     )
 
@@ -119,8 +119,12 @@ def _unentitled(authority: Authority, person: str) -> str:
     return f"`{person}` with roles {roles} is no operator or administrator, or signs with another key than the list has"
 
 
+def _words(scope: str) -> str:
+    return "everything" if scope == EVERYWHERE else scope
+
+
 def _elsewhere(authority: Authority, scope: str) -> str:
-    others = ", ".join(f"`{other}`" for other in sorted(authority.halts) if other != scope)
+    others = ", ".join(_words(other) for other in sorted(authority.halts) if other != scope)
     return f"; still halted: {others}" if others else ""
 
 

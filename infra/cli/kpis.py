@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from autopilot.infra.cli.output import AsJson, duration, print_json, print_table
+from autopilot.infra.cli.output import NO, AsJson, duration, print_json, print_table, refuse
 from autopilot.infra.composition import registry_of
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.streams.kpis.windows import KpiWindow, latest, read_windows
@@ -24,6 +24,9 @@ def kpis(
     settings = Settings()
     known = read_windows(kafka_config(settings), registry_of(settings), settings.run)
     wanted = [window for window in known if domain in ("", window.domain)]
+    if domain and known and not wanted:
+        there_are = ", ".join(sorted({window.domain for window in known}))
+        refuse(f"domain is `{domain}`, of which no window is kept; there are some of {there_are}", NO)
     shown = wanted if every else latest(wanted)
     if as_json:
         print_json(shown)

@@ -77,6 +77,17 @@ def test_a_domain_of_the_fleet_is_halted_near_the_logs_end_and_far_from_it(
     assert order("halt", "shop", "ada") == (0, "halted: shop; to end it: bob\n")
 
 
+def test_a_halt_of_everything_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    view_at(0, monkeypatch)
+    assert order("resume", "*", "ada") == (1, "nothing halts everything\n")
+    order("halt", "shop", "ada")
+    assert order("halt", "*", "ada") == (0, "halted: everything; to end it: bob\n")
+    assert order("resume", "*", "bob")[1].splitlines() == [
+        "ended: the halt of everything by ada: r",
+        "resumed: everything; still halted: shop",
+    ]
+
+
 def test_the_order_about_a_domain_that_there_is_not_can_be_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     view = view_at(FEW + 1, monkeypatch)
     order("halt", "shpo", "ada")
