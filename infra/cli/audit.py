@@ -3,7 +3,7 @@
 Exit codes of `verify`: 0 nothing is wrong, 1 there are violations, 2 the log or the archive could not be read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,10 +57,11 @@ def verify(
     autopilot audit verify --archive /backups/log
     """
     settings = Settings()
+    from_ms, to_ms = _period(since, until)
     options = AuditOptions(
         run=settings.run,
-        from_ms=_milliseconds(since),
-        to_ms=_milliseconds(until),
+        from_ms=from_ms,
+        to_ms=to_ms,
         against=_seals(against) if against else None,
         sealers=[*(key or []), *_own_sealer(settings)],
     )
@@ -84,13 +85,16 @@ def report(since: From = "", until: To = "", output: ReportFile = None, as_json:
     Markdown on the terminal; the ending of --output says in which form it is written.
     Examples: autopilot audit report --from 2026-03-01 --to 2026-04-01 -o march.html; autopilot audit report --json
     """
+    from_ms, to_ms = _period(since, until)
+    if output is not None:
+        _require_form(output)
     settings = Settings()
     kafka, registry = kafka_config(settings), registry_of(settings)
     events = read(kafka, registry, str(Topic.LOG))
     letters = read(kafka, registry, str(Topic.DEAD_LETTERS))
-    found = report_of(events, letters, from_ms=_milliseconds(since), to_ms=_milliseconds(until), run=settings.run)
+    found = report_of(events, letters, from_ms=from_ms, to_ms=to_ms, run=settings.run)
     if output is not None:
-        _write(found, output)
+        output.write_text(_FORMS[output.suffix](found), encoding="utf-8")
         typer.echo(f"wrote {output}")
     elif as_json:
         print_json(asdict(found))
@@ -154,15 +158,20 @@ def _where(finding: Finding) -> str:
     return f"{finding.position}{until}"
 
 
-def _write(report: Report, path: Path) -> None:
-    if path.suffix in (".html", ".htm"):
-        path.write_text(as_html(report), encoding="utf-8")
-    elif path.suffix == ".json":
-        path.write_text(report.as_json() + "\n", encoding="utf-8")
-    elif path.suffix == ".md":
-        path.write_text(as_markdown(report), encoding="utf-8")
-    else:
+_FORMS: dict[str, Callable[[Report], str]] = {
+    ".md": as_markdown,
+    ".html": as_html,
+    ".htm": as_html,
+    ".json": lambda found: found.as_json() + "\n",
+}
+
+
+def _require_form(path: Path) -> None:
+    """Refuses a file whose ending says no form, and a folder that is not there, before anything is read for it."""
+    if path.suffix not in _FORMS:
         refuse(f"`{path}` ends in `{path.suffix}`, expected `.md`, `.html` or `.json`")
+    if not path.parent.is_dir():
+        refuse(f"there is no folder `{path.parent}` to write `{path.name}` into")
 
 
 def _seals(path: Path) -> list[Seal]:
@@ -179,6 +188,14 @@ def _own_sealer(settings: Settings) -> list[str]:
         return [public_key_of(settings.keys, SEALER)]
     except KeyFileError:
         return []
+
+
+def _period(since: str, until: str) -> tuple[int | None, int | None]:
+    """Both ends in milliseconds; refuses a period that nothing can be in."""
+    from_ms, to_ms = _milliseconds(since), _milliseconds(until)
+    if from_ms is not None and to_ms is not None and to_ms <= from_ms:
+        refuse(f"`--to` is `{until}`, expected a time after `--from`, which is `{since}`")
+    return from_ms, to_ms
 
 
 def _milliseconds(text: str) -> int | None:

@@ -21,7 +21,8 @@ def list_letters(
 
     Example: autopilot dead-letters list --limit 10
     """
-    found = refusals(_all())[-limit:]
+    known = refusals(_all())
+    found = known[-limit:]
     if as_json:
         print_json([_shown(refusal) for refusal in found])
         return
@@ -40,6 +41,8 @@ def list_letters(
         ),
         "no dead letter",
     )
+    if len(known) > len(found):
+        typer.echo(f"these are the newest {len(found)} of {len(known)}; --limit shows more", err=True)
 
 
 @app.command()

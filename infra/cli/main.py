@@ -92,6 +92,11 @@ def main() -> None:
     except (MendableError, StreamError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(REFUSED)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"error: `{error.filename}`: {error.strerror}", err=True)
+        sys.exit(REFUSED)
     except ValidationError as error:
         if error.title != "Settings":
             raise

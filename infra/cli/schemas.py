@@ -5,6 +5,7 @@ Runs without the rest of the command line: `python -m autopilot.infra.cli.schema
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ app = typer.Typer(help="Contracts on disk: in sync, released, compatible.", no_a
 CONTRACTS = Path(autopilot.schemas.__path__[0])
 """The folder of the contracts: `avro/` and `released/` stand in it."""
 
+_VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?")
 Folder = Annotated[Path, typer.Option("--folder", help="Folder that holds `avro/` and `released/`.")]
 
 
@@ -77,6 +79,8 @@ def release(
 
     Example: autopilot schemas release 0.1.0
     """
+    if not _VERSION.fullmatch(version):
+        refuse(f"version is `{version}`, expected three numbers such as 1.2.0, or 1.2.0-rc.1 before it")
     target = folder / "released" / f"{version}.json"
     if target.exists():
         refuse(f"release `{version}` is frozen already; choose another version")

@@ -83,6 +83,41 @@ def test_a_setting_out_of_bounds_is_named(monkeypatch: pytest.MonkeyPatch, capsy
     assert "setting `partitions` is 'none'" in capsys.readouterr().err
 
 
+def test_a_file_that_is_in_the_way_is_named_in_one_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / ".autopilot").write_text("a file where the home should be")
+    monkeypatch.setattr("sys.argv", ["autopilot", "keys", "new", "ada"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (
+        output.REFUSED,
+        "error: `.autopilot/keys`: Not a directory\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (
+            ["audit", "verify", "--from", "2026-12-02", "--to", "2026-12-01"],
+            "`--to` is `2026-12-01`, expected a time after `--from`, which is `2026-12-02`\n",
+        ),
+        (
+            ["audit", "report", "--from", "2026-12-02", "--to", "2026-12-02"],
+            "`--to` is `2026-12-02`, expected a time after `--from`, which is `2026-12-02`\n",
+        ),
+        (["audit", "verify", "--from", "2026-13-01"], "time is `2026-13-01`, expected one such as 2026-03-01 or "),
+        (["audit", "report", "-o", "march.pdf"], "`march.pdf` ends in `.pdf`, expected `.md`, `.html` or `.json`\n"),
+        (["audit", "report", "-o", "gone/march.md"], "there is no folder `gone` to write `march.md` into\n"),
+    ],
+    ids=" ".join,
+)
+def test_an_audit_of_nothing_is_refused_before_anything_is_read(arguments: list[str], error: str) -> None:
+    result = RUNNER.invoke(APP, arguments)
+    assert (result.exit_code, result.output[: len(error)]) == (output.REFUSED, error)
+
+
 def test_status_of_an_empty_home_is_no() -> None:
     result = RUNNER.invoke(APP, ["status", "--json"])
     assert result.exit_code == output.NO
@@ -164,6 +199,17 @@ def test_a_refused_broadcast_shows_once_with_who_refused_it_and_where() -> None:
     assert refusal.first.letter_id == "policy-3-invalid"
     assert refusal.readers == ["planner", "policy"]
     assert refusal.sources == [f"autopilot.log[{number}]@17" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"), [("2", "these are the newest 2 of 3; --limit shows more"), ("3", ""), ("4", "")]
+)
+def test_a_list_that_was_cut_says_so(limit: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = [letter_of("observer", number, key=b"shop") for number in range(3)]
+    monkeypatch.setattr("autopilot.infra.cli.dead_letters._all", lambda: letters)
+    result = RUNNER.invoke(APP, ["dead-letters", "list", "--limit", limit])
+    assert result.output.count("autopilot.log[") == min(int(limit), 3)
+    assert result.stderr.strip() == told
 
 
 def test_what_was_no_broadcast_or_is_wrong_otherwise_shows_by_itself() -> None:

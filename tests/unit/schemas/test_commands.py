@@ -64,6 +64,14 @@ def test_a_release_freezes_the_contracts_once(folder: Path) -> None:
     assert (code, "frozen already" in output) == (2, True)
 
 
+@pytest.mark.parametrize("version", ["1.x", "1.2", "latest", "../1.2.0", "01.2.0", "1.2.0-"])
+def test_a_release_is_named_by_three_numbers(folder: Path, version: str) -> None:
+    code, output = run(folder, "release", version)
+    assert (code, f"version is `{version}`, expected three numbers such as 1.2.0" in output) == (2, True)
+    assert not (folder / "released").exists()
+    assert run(folder, "release", "1.2.0-rc.1")[0] == 0
+
+
 def test_check_and_release_refuse_what_a_release_could_not_read(folder: Path) -> None:
     released = current_schemas()
     released["Tick"] = {**released["Tick"], "fields": [*released["Tick"]["fields"], {"name": "zone", "type": "string"}]}
