@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from carried_out import answer, carried_out
 
 from autopilot.agents.agent import Agent
 from autopilot.agents.executor import Executor
@@ -40,7 +41,7 @@ from autopilot.schemas.configuration import (
 )
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Recorded
-from autopilot.schemas.events.effector import StepStarted, StepSucceeded, TargetObserved
+from autopilot.schemas.events.effector import TargetObserved
 from autopilot.schemas.events.executor import StepRequested
 from autopilot.schemas.events.observer import SliKind
 from autopilot.schemas.events.people import Document
@@ -217,27 +218,13 @@ class Loop:
         return TargetObserved(driver=DRIVER, target=name, state=state, revision="")
 
     def _effector(self, recorded: Recorded[Payload]) -> Iterator[Draft]:
-        step = recorded.payload
-        if not isinstance(step, StepRequested):
+        if not isinstance(recorded.payload, StepRequested):
             return
-        at = (recorded.envelope.domain, recorded.envelope.service, recorded.envelope.correlation_id)
+        name = recorded.payload.action.target
+        yield from carried_out(recorded, self._state(name).state, self._switch)
+        yield answer(recorded, self._state(name))
+
+    def _switch(self, step: StepRequested) -> dict[str, str]:
         name = step.action.target
-        common = {
-            "execution_id": step.execution_id,
-            "plan_id": step.plan_id,
-            "incident_id": step.incident_id,
-            "step_id": step.step_id,
-            "phase": step.phase,
-            "attempt": step.attempt,
-        }
-        started = StepStarted(
-            **common,
-            decision_id=step.decision_id,
-            idempotency_key=step.idempotency_key,
-            crash_class="convergent",
-            before=self._state(name).state,
-        )
-        yield Draft(started, *at)
         (self.bad.add if step.action.parameters["release"] == "bad" else self.bad.discard)(name)
-        yield Draft(StepSucceeded(**common, changed=True, after=self._state(name).state), *at)
-        yield Draft(self._state(name), *at)
+        return self._state(name).state

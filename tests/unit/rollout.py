@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sagas
+from carried_out import carried_out
 from loop import ADMINISTRATOR, ERRORS, KEYS, POLICY, REQUESTS, signers
 from sagas import authorization
 
@@ -30,7 +31,6 @@ from autopilot.schemas.configuration import (
 )
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Recorded
-from autopilot.schemas.events.effector import StepStarted, StepSucceeded
 from autopilot.schemas.events.executor import StageReached, StepRequested
 from autopilot.schemas.events.observer import SliKind
 from autopilot.schemas.events.people import Document
@@ -190,33 +190,14 @@ class Rollout:
         )
 
     def _effector(self, recorded: Recorded[Payload]) -> Iterator[Draft]:
-        asked = recorded.payload
-        if not isinstance(asked, StepRequested):
-            return
-        at = (recorded.envelope.domain, recorded.envelope.service, recorded.envelope.correlation_id)
-        common = {
-            "execution_id": asked.execution_id,
-            "plan_id": asked.plan_id,
-            "incident_id": asked.incident_id,
-            "step_id": asked.step_id,
-            "phase": asked.phase,
-            "attempt": asked.attempt,
-        }
-        before = {"new": str(self.share)}
-        yield Draft(
-            StepStarted(
-                **common,
-                decision_id=asked.decision_id,
-                idempotency_key=asked.idempotency_key,
-                crash_class="convergent",
-                before=before,
-            ),
-            *at,
-        )
-        parameters = asked.action.parameters
-        if asked.action.verb == "revert":
+        if isinstance(recorded.payload, StepRequested):
+            yield from carried_out(recorded, {"new": str(self.share)}, self._shift)
+
+    def _shift(self, step: StepRequested) -> dict[str, str]:
+        parameters = step.action.parameters
+        if step.action.verb == "revert":
             self.history.append(self.before[parameters["step"]])
         else:
-            self.before[asked.step_id] = self.share
+            self.before[step.step_id] = self.share
             self.history.append(int(parameters["new"]))
-        yield Draft(StepSucceeded(**common, changed=True, after={"new": str(self.share)}, took_ms=1), *at)
+        return {"new": str(self.share)}

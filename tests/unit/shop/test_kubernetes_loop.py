@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from carried_out import answer, carried_out
 from loop import ADMINISTRATOR, EFFECTOR, KEYS, START_US, five_agents, signers
 
 from autopilot.infra.configuration_files import read_folder
 from autopilot.schemas.configuration import Principal, Signers, document
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Recorded
-from autopilot.schemas.events.effector import StepStarted, StepSucceeded, TargetObserved
+from autopilot.schemas.events.effector import TargetObserved
 from autopilot.schemas.events.executor import ExecutionRolledBack, RollbackStarted, StepRequested
 from autopilot.schemas.events.people import ApprovalGranted, Document
 from autopilot.schemas.events.planner import IncidentClosed, NoPlanFound, PlanProposed
@@ -126,24 +127,17 @@ class Kiosk:
                 self.runner.pipe(answer, domain="kiosk", service="kiosk", producer="approver", key=APPROVER)
 
     def _effector(self, recorded: Recorded[Payload]) -> Iterator[Draft]:
-        step = recorded.payload
-        if not isinstance(step, StepRequested):
+        if not isinstance(recorded.payload, StepRequested):
             return
-        at = (recorded.envelope.domain, recorded.envelope.service, recorded.envelope.correlation_id)
-        common = {
-            "execution_id": step.execution_id,
-            "plan_id": step.plan_id,
-            "incident_id": step.incident_id,
-            "step_id": step.step_id,
-            "phase": step.phase,
-            "attempt": step.attempt,
-        }
-        target, before = step.action.target, self.states[step.action.target]
-        started = {"decision_id": step.decision_id, "idempotency_key": step.idempotency_key}
-        yield Draft(StepStarted(**common, **started, crash_class="convergent", before=before), *at)
-        self.states[target] = after = self._after(step, before)
-        yield Draft(StepSucceeded(**common, changed=True, after=after, took_ms=1), *at)
-        yield Draft(TargetObserved(driver="kubernetes", target=target, state=after, revision=""), *at)
+        target = recorded.payload.action.target
+        yield from carried_out(recorded, self.states[target], self._act)
+        told = TargetObserved(driver="kubernetes", target=target, state=self.states[target], revision="")
+        yield answer(recorded, told)
+
+    def _act(self, step: StepRequested) -> State:
+        target = step.action.target
+        self.states[target] = after = self._after(step, self.states[target])
+        return after
 
     def _after(self, step: StepRequested, before: State) -> State:
         if step.action.verb == "revert":
