@@ -14,6 +14,7 @@ import typer
 import autopilot.schemas
 from autopilot.infra.cli.lifecycle_page import lifecycles_page
 from autopilot.infra.cli.output import NO, AsJson, print_json, print_table, refuse
+from autopilot.infra.cli.settings_page import settings_page
 from autopilot.schemas import remedy_schema
 from autopilot.schemas.avro_files import SUFFIX, as_text, current_schemas, differences, expected_files
 from autopilot.schemas.catalogue import events_page
@@ -131,7 +132,7 @@ def list_types(folder: Folder = CONTRACTS, as_json: AsJson = False) -> None:
 def docs(
     folder: Annotated[Path, typer.Option("--folder", help="Folder that the pages are written to.")] = Path("docs"),
 ) -> None:
-    """Write the pages that are made from code: `events.md` and `lifecycles.md`.
+    """Write the pages that are made from code: `events.md`, `lifecycles.md` and `settings.md`.
 
     Example: autopilot schemas docs
     """
@@ -147,6 +148,7 @@ def generated_pages() -> dict[str, str]:
     return {
         "events.md": events_page(dict.fromkeys(AUTHORITATIVE, "a person") | said_by),
         "lifecycles.md": lifecycles_page(),
+        "settings.md": settings_page(),
     }
 
 
