@@ -136,17 +136,24 @@ def view(service: ServiceState, number: int, now_us: int) -> list[AlertView]:
 
 
 def began_us(service: ServiceState, plan: ObjectivePlan, alert: BurnAlert, rings: AlertRings, head: int) -> int:
-    """Start of the earliest bucket in the long window that by itself burns at the threshold."""
+    """Start of the bucket of the long window from which on the most bad events are beyond what burns at the threshold.
+
+    So a change is estimated by cumulative sums (Page 1954): a bad bucket long before, with good ones after it, is not
+    where it began.
+    """
     ring = rings.long
     last = head // ring.width_us
     first = last - -(-alert.long_window_ms * 1000 // ring.width_us) + 1
     span = service.cells.span(ring, first, last)
-    for bucket, value, total in zip(span.numbers.tolist(), span.values.tolist(), span.weights.tolist(), strict=True):
-        bad = total - value if plan.counts_good else value
-        counted = Counted(min(max(int(bad), 0), int(total)), int(total))
-        if counted.burn_milli(plan.objective.objective_bp) >= alert.burn_rate_milli:
-            return int(bucket) * ring.width_us
-    return last * ring.width_us
+    allowed = alert.burn_rate_milli * (FULL_BP - plan.objective.objective_bp)
+    began, beyond, most = last, 0, 0
+    rows = list(zip(span.numbers.tolist(), span.values.tolist(), span.weights.tolist(), strict=True))
+    for bucket, value, total in reversed(rows):
+        bad = min(max(int(total - value if plan.counts_good else value), 0), int(total))
+        beyond += bad * 10_000_000 - allowed * int(total)
+        if beyond > most:
+            began, most = int(bucket), beyond
+    return began * ring.width_us
 
 
 def confidence_bp(seen: AlertView, objective_bp: int, quality_bp: int) -> int:

@@ -73,6 +73,23 @@ def test_a_signal_says_what_was_seen_since_when_and_on_which_records() -> None:
     assert "few-errors" in raised.summary
 
 
+def test_a_bad_second_long_before_is_not_when_it_began() -> None:
+    scenario = watching()
+    seconds_of(scenario, 1, 11)
+    assert payloads(seconds_of(scenario, 12, 12, errors=8), SignalRaised) == []
+    seconds_of(scenario, 13, 20)
+    scenario.when(traffic(21, errors=100))
+    assert START_US + 20 * SECOND_US < scenario.only(SignalRaised).started_at_us <= START_US + 21 * SECOND_US
+
+
+def test_what_pauses_for_a_moment_began_with_its_first_bad_second() -> None:
+    scenario = watching()
+    seconds_of(scenario, 1, 14)
+    said = [one for second in range(15, 25) for one in seconds_of(scenario, second, second, errors=second % 2 * 10)]
+    (raised,) = payloads(said, SignalRaised)
+    assert START_US + 14 * SECOND_US < raised.started_at_us <= START_US + 15 * SECOND_US
+
+
 def test_a_raised_signal_is_not_repeated_and_cleared_once_by_fresh_good_events() -> None:
     scenario = watching()
     seconds_of(scenario, 1, 12)
