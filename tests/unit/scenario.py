@@ -41,24 +41,36 @@ class Said:
 Told = Payload | Said
 
 
+def envelope(**of: Any) -> Envelope:
+    """The envelope of an event that nothing on record has caused."""
+    content: dict[str, Any] = {
+        "event_id": "e",
+        "run": "live",
+        "correlation_id": "",
+        "causation_id": "",
+        "cause_topic": "",
+        "cause_partition": -1,
+        "cause_offset": -1,
+        "occurred_at_us": 0,
+        "domain": "",
+        "service": "",
+        "producer": "test",
+    }
+    return Envelope(**{**content, **of})
+
+
 def recorded(told: Told, offset: int, *, now_us: int, domain: str, service: str, topic: str) -> Recorded[Any]:
     """A record of `told` at a made-up position."""
     said = told if isinstance(told, Said) else Said(told)
     broadcast = said.payload.broadcast
-    envelope = Envelope(
+    bears = envelope(
         event_id=f"event-{offset}",
-        run="live",
         correlation_id=said.correlation_id,
-        causation_id="",
-        cause_topic="",
-        cause_partition=-1,
-        cause_offset=-1,
         occurred_at_us=now_us if said.occurred_at_us is None else said.occurred_at_us,
         domain=("" if broadcast else domain) if said.domain is None else said.domain,
         service=("" if broadcast else service) if said.service is None else said.service,
-        producer="test",
     )
-    return Recorded(Position(topic, 0, offset), Event(envelope, said.payload), said.signed_by, now_us // 1000)
+    return Recorded(Position(topic, 0, offset), Event(bears, said.payload), said.signed_by, now_us // 1000)
 
 
 class Scenario:

@@ -9,10 +9,11 @@ import pytest
 from kpi_count import difference
 from long_log import PARTITIONS, course
 from outcomes import outcome
+from scenario import envelope
 
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
-from autopilot.schemas.envelope import Envelope, Event, Position, Recorded
+from autopilot.schemas.envelope import Event, Position, Recorded
 from autopilot.schemas.events.kpis import Figures
 from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
@@ -65,20 +66,12 @@ REPORTED = TelemetryQualityChanged(quality=POOR, previous=POOR, worst_series="",
 
 
 def at(offset: int, after_ms: int, payload: object) -> Recorded:
-    envelope = Envelope(
-        event_id=str(offset),
-        run="live",
-        correlation_id="",
-        causation_id="",
-        cause_topic="",
-        cause_partition=-1,
-        cause_offset=-1,
-        occurred_at_us=0,
-        domain="prod",
-        service="",
-        producer="test",
+    return Recorded(
+        Position(str(Topic.LOG), 0, offset),
+        Event(envelope(event_id=str(offset), domain="prod"), payload),
+        None,
+        T0 + after_ms,
     )
-    return Recorded(Position(str(Topic.LOG), 0, offset), Event(envelope, payload), None, T0 + after_ms)
 
 
 def given(*events: Recorded) -> DomainRow:

@@ -1,26 +1,15 @@
 """What people say about what rules stands in the compliance report and beside the live run."""
 
+from scenario import envelope
+
 from autopilot.projections.compliance import report_of
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Envelope, Event, Position, Recorded
+from autopilot.schemas.envelope import Event, Position, Recorded
 from autopilot.schemas.events.governance import BreakGlass, BundleActivated, GovernanceRefused
 
 
 def told(payload: Payload, event_id: str, partition: int = 0) -> Recorded[Payload]:
-    envelope = Envelope(
-        event_id=event_id,
-        run="live",
-        correlation_id="",
-        causation_id="",
-        cause_topic="",
-        cause_partition=-1,
-        cause_offset=-1,
-        occurred_at_us=1,
-        domain="",
-        service="",
-        producer="x",
-    )
-    return Recorded(Position("autopilot.log", partition, 7), Event(envelope, payload), None, 5)
+    return Recorded(Position("autopilot.log", partition, 7), Event(envelope(event_id=event_id), payload), None, 5)
 
 
 def test_a_broken_glass_is_an_override_and_a_bundle_is_one_entry_wherever_it_was_broadcast() -> None:

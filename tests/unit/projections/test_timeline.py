@@ -4,17 +4,15 @@ import random
 
 import pytest
 from loop import Loop
+from scenario import Said, recorded
 
 from autopilot.projections.approvals import pending_approvals
-from autopilot.projections.incidents import STAGES, incidents
+from autopilot.projections.incidents import incidents
 from autopilot.projections.timeline import Event, timeline
-from autopilot.projections.wording import WORDS, why
 from autopilot.schemas.contract import Payload, Topic
-from autopilot.schemas.envelope import Envelope, Position, Recorded
-from autopilot.schemas.envelope import Event as Minted
-from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
-from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened, TargetsLocked, TargetsReleased
+from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import (
     ApprovalRefused,
     ApprovalRequested,
@@ -96,15 +94,6 @@ def test_an_incident_is_listed_with_the_stage_that_it_has_reached(log: list[Even
     assert (half_way.stage, half_way.closed) == ("verifying", False)
 
 
-def test_every_event_of_an_incident_has_a_line_of_its_own() -> None:
-    silent = {"ConfigurationActivated", "Halt", "Resume", "Tick", "AgentUpgraded", "DeadLettered", "AgentSnapshot"}
-    silent |= {"TelemetryBatch", "BaselineSummarised", "LogSealed", "KpiWindowClosed"}
-    silent |= {"BundleSubmitted", "BundleReviewed", "BundleShadowed", "BundleActivated", "BundleRetired"}
-    explained = {model.event_type() for model in WORDS}
-    assert set(EVENT_TYPES) - silent - explained == set()
-    assert {model.event_type() for model in STAGES} <= set(EVENT_TYPES)
-
-
 # -- approvals ---------------------------------------------------------------------------------------------------------
 
 DECISION = Decision(
@@ -137,20 +126,8 @@ CLOSED = IncidentClosed(incident_id="inc-1", resolution="recovered", reason="by 
 
 
 def said(*payloads: Payload) -> list[Event]:
-    envelope = Envelope(
-        event_id="e",
-        run="live",
-        correlation_id="inc-1",
-        causation_id="",
-        cause_topic="",
-        cause_partition=-1,
-        cause_offset=-1,
-        occurred_at_us=0,
-        domain="shop",
-        service="checkout",
-        producer="test",
-    )
-    return [Recorded(Position("autopilot.log", 0, i), Minted(envelope, p), None, i) for i, p in enumerate(payloads)]
+    at = {"domain": "shop", "service": "checkout", "topic": str(Topic.LOG)}
+    return [recorded(Said(p, correlation_id="inc-1"), i, now_us=1_000 * i, **at) for i, p in enumerate(payloads)]
 
 
 def test_a_request_waits_with_those_who_have_approved() -> None:
@@ -161,12 +138,6 @@ def test_a_request_waits_with_those_who_have_approved() -> None:
 @pytest.mark.parametrize("end", [AUTHORIZED, REJECTED, CLOSED])
 def test_a_request_that_is_answered_or_overtaken_waits_no_more(end: Payload) -> None:
     assert pending_approvals(said(REQUEST, end)) == []
-
-
-def test_approvals_read_as_sentences() -> None:
-    assert why(GRANTED) == "approved by ada: looks right"
-    assert why(REJECTED) == "refused by ada: not now"
-    assert why(REQUEST) == "2 of approver must approve: scale up"
 
 
 OPENED = IncidentOpened(incident_id="inc-1", signal_ids=[], severity="page", title="slow", started_at_us=0)
@@ -200,14 +171,6 @@ def test_waiting_for_approval_ends_with_the_answer_that_settled_it(course: list[
     took = {stage.name: stage.took_ms for stage in told.stages}
     assert took.get("waiting for approval") == waiting
     assert took.get("approval to decision") == (None if waiting is None else 1)
-
-
-def test_targets_are_told_as_people_write_them() -> None:
-    targets = ["supervisord/cart", "haproxy/shop"]
-    locked = TargetsLocked(plan_id="plan-1", incident_id="inc-1", targets=targets)
-    released = TargetsReleased(plan_id="plan-1", incident_id="inc-1", targets=targets, reason="it was verified")
-    assert why(locked) == "supervisord/cart, haproxy/shop"
-    assert why(released) == "supervisord/cart, haproxy/shop: it was verified"
 
 
 def test_an_incident_without_an_end_is_open() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import fastavro
 import pytest
+from scenario import envelope
 
 from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.codec import HEADER_BYTES, MAX_RECORD_BYTES, Codec, identified
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Envelope, Event
+from autopilot.schemas.envelope import Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError, UnknownSchemaError
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.effector import StepSucceeded
@@ -20,19 +21,7 @@ from autopilot.schemas.events.observer import SignalCleared
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.registry import BundledRegistry, subject_of
 
-ENVELOPE = Envelope(
-    event_id="e",
-    run="live",
-    correlation_id="",
-    causation_id="",
-    cause_topic="",
-    cause_partition=-1,
-    cause_offset=-1,
-    occurred_at_us=7,
-    domain="d",
-    service="s",
-    producer="p",
-)
+ENVELOPE = envelope(occurred_at_us=7, domain="d", service="s", producer="p")
 STEP = StepSucceeded(
     execution_id="x",
     plan_id="p",
