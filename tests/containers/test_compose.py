@@ -3,8 +3,7 @@
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from waiting import eventually
 
 from autopilot.infra.composition import AGENTS, PROCESSES
 from autopilot.infra.platform.kafka import KAFKA_VERSION
@@ -41,14 +41,6 @@ services:
       stale_after_ms: 3000
       lost_after_ms: 5000
 """
-
-
-def eventually(found: Callable[[], Any], timeout_s: float = 90) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := found()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.5)
-    return value
 
 
 def as_read(variables: dict[str, str]) -> dict[str, Any]:
@@ -130,7 +122,7 @@ def api(stack: Compose, first_starts: dict[str, str], ports: dict[str, int]) -> 
         except httpx.HTTPError:
             return False
 
-    eventually(answers)
+    eventually(answers, 90)
     with Client(address) as client:
         yield client
 
@@ -162,14 +154,14 @@ def test_every_agent_is_at_work_on_every_partition(api: Client, applied: str) ->
         seen = {(row.agent, row.partition) for row in api.agents().agents if row.code_digest}
         return {(name, partition) for name in (*AGENTS, "effector") for partition in range(4)} - seen
 
-    eventually(lambda: not missing())
+    eventually(lambda: not missing(), 90)
     assert [row for row in api.agents().agents if row.parked or row.faults] == []
 
 
 def test_a_service_that_sends_nothing_has_an_incident_which_the_api_and_the_command_line_show(
     stack: Compose, api: Client, applied: str
 ) -> None:
-    (row,) = eventually(lambda: api.incidents(service="checkout").incidents)
+    (row,) = eventually(lambda: api.incidents(service="checkout").incidents, 90)
     assert "telemetry lost" in row.title
     assert row.incident_id in stack.run("run", "--rm", "--no-deps", "-T", "cli", "incidents", timeout_s=180)
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from kpi_count import difference, said
 from loop import ADMINISTRATOR, KEYS, signers
 from outcomes import outcome
+from waiting import eventually
 
 from autopilot.infra.platform.topics import create_topics, topic_config
 from autopilot.schemas.codec import Codec
@@ -246,13 +246,6 @@ def committed(kafka: Mapping[str, str]) -> int:
         consumer.close()
 
 
-def wait_for(reached: Callable[[], bool], timeout_s: float, what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def mortal(log: dict[str, str], tmp_path: Path) -> Iterator[Mortal]:
     process = Mortal(log, tmp_path / "rows")
@@ -275,14 +268,14 @@ def test_killed_again_and_again_it_counts_what_a_fresh_count_does(
     dice = random.Random(writer.seed)
     print(f"seed {writer.seed}")
     for kill in range(4):
-        wait_for(growth(log, dice.randint(1, 60)), 40, mortal.log)
+        eventually(growth(log, dice.randint(1, 60)), 40, mortal.log)
         mortal.kill()
         if kill == 2:
             shutil.rmtree(mortal.folder)
         mortal.start()
     writer.end()
-    wait_for(lambda: not difference(*both(log)), 30, lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
-    wait_for(lambda: committed(log) >= ends(log, Topic.LOG) - 8, 20, mortal.log)
+    eventually(lambda: not difference(*both(log)), 30, lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
+    eventually(lambda: committed(log) >= ends(log, Topic.LOG) - 8, 20, mortal.log)
     windows, again = said(both(log)[1])
     print(f"{len(windows)} windows, {again} said again, {writer.second} s in the log")
     assert len(windows) > 100
@@ -295,7 +288,7 @@ def test_where_the_log_was_read_without_its_signer_list_nothing_is_counted_until
     writer = Writer(log, 7)
     writer.write(200, aborted=0)
     client = AdminClient(log)
-    wait_for(lambda: is_gone(client), 30, lambda: "another test's member is still waited for")
+    eventually(lambda: is_gone(client), 30, lambda: "another test's member is still waited for")
     read_until = [TopicPartition(str(Topic.LOG), p, 60) for p in range(4)]
     consumer = Consumer({**log, "group.id": "kpis"})
     consumer.commit(offsets=read_until, asynchronous=False)  # as a version left it that kept no signer list
@@ -309,16 +302,16 @@ def test_where_the_log_was_read_without_its_signer_list_nothing_is_counted_until
     assert "counted up to offset 60 without the signer list" in mortal.log()
     assert "delete the consumer group `kpis`, the topics `autopilot.kpis` and `autopilot.kpi-state`" in mortal.log()
     assert (ends(log, Topic.KPIS), ends(log, Topic.KPI_STATE), committed(log)) == (0, 0, 240)
-    wait_for(lambda: is_gone(client), 30, mortal.log)
+    eventually(lambda: is_gone(client), 30, mortal.log)
     for done in client.delete_topics([str(Topic.KPIS), str(Topic.KPI_STATE)]).values():
         done.result()
     shutil.rmtree(mortal.folder)
-    wait_for(lambda: bool(create_topics(log, 4)), 30, mortal.log)
+    eventually(lambda: bool(create_topics(log, 4)), 30, mortal.log)
     mortal.start()
     try:
         writer.second += 3_600
         writer.write(1, aborted=0, opens=False)
-        wait_for(lambda: not difference(*both(log)), 40, lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
+        eventually(lambda: not difference(*both(log)), 40, lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
         assert sum(event.payload.figures.authorized for event in both(log)[1]) > 0
     finally:
         mortal.kill()

@@ -6,13 +6,14 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
+from waiting import eventually
 
 from autopilot.infra.cli.main import application
 from autopilot.infra.composition import PROCESSES, publisher_of, registry_of
@@ -62,14 +63,6 @@ def as_json(*arguments: str, code: int = 0) -> Any:
     result = RUNNER.invoke(APP, [*arguments, "--json"])
     assert result.exit_code == code, (result.output, result.exception)
     return json.loads(result.stdout)
-
-
-def eventually(found: Callable[[], Any], timeout_s: float = 60) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not (value := found()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.3)
-    return value
 
 
 def log(*types: type[Payload]) -> list[Recorded[Payload]]:
@@ -170,7 +163,7 @@ def test_a_killed_process_is_started_again() -> None:
         found: dict[str, Any] = next(part for part in parts if part["name"] == "planner")
         return found
 
-    eventually(lambda: planner()["pid"] not in (0, before) and planner()["state"] == "RUNNING")
+    eventually(lambda: planner()["pid"] not in (0, before) and planner()["state"] == "RUNNING", 60)
     assert pids()["planner"] != before
 
 
@@ -248,7 +241,9 @@ def test_a_broken_record_is_listed_shown_and_driven_again() -> None:
     publisher.send(Outgoing(str(Topic.LOG), 1, b"shop", b"nonsense", {"event-type": b"SignalRaised"}))
     publisher.flush()
     publisher.close()
-    letter = eventually(lambda: next((x for x in as_json("dead-letters", "list") if "planner" in x["readers"]), None))
+    letter = eventually(
+        lambda: next((x for x in as_json("dead-letters", "list") if "planner" in x["readers"]), None), 60
+    )
     assert (letter["source_topic"], letter["source_partition"], letter["error_class"]) == (
         str(Topic.LOG),
         1,
@@ -262,7 +257,8 @@ def test_a_broken_record_is_listed_shown_and_driven_again() -> None:
             x
             for x in as_json("dead-letters", "list")
             if "planner" in x["readers"] and x["source_offset"] > letter["source_offset"]
-        ]
+        ],
+        60,
     )
     assert bytes.fromhex(as_json("dead-letters", "show", again[0]["id"])["value"]) == b"nonsense"
 

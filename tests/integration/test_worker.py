@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Recorded
@@ -64,15 +65,6 @@ def events(cluster: dict[str, str], topic: Topic, kind: type[Payload]) -> list[R
     return list(read(cluster, REGISTRY, topic, types=[kind]))
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 40) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.3)
-    return False
-
-
 def answers(cluster: dict[str, str]) -> dict[str, list[int]]:
     """The running numbers that each service was answered with, in the log's order."""
     numbers: dict[str, list[int]] = {}
@@ -104,7 +96,7 @@ def test_killed_again_and_again_it_answers_each_record_exactly_once(
             os.kill(pid, signal.SIGKILL)
     feeder.join()
     with running(cluster):
-        assert eventually(lambda: count(cluster) >= total)
+        eventually(lambda: count(cluster) >= total, 40)
     assert answers(cluster) == exactly_once(total)
     ids = [note.envelope.event_id for note in events(cluster, Topic.LOG, NoPlanFound)]
     assert len(ids) == len(set(ids))
@@ -117,9 +109,9 @@ def test_two_members_share_the_partitions_and_lose_nothing_when_one_leaves(
         send(publisher, 0, 300)
         with running(cluster, "counting-1"):
             send(publisher, 300, 300)
-            assert eventually(lambda: count(cluster) >= 600)
+            eventually(lambda: count(cluster) >= 600, 40)
         send(publisher, 600, 300)
-        assert eventually(lambda: count(cluster) >= 900)
+        eventually(lambda: count(cluster) >= 900, 40)
     assert answers(cluster) == exactly_once(900)
 
 
@@ -129,7 +121,7 @@ def test_a_restart_starts_from_its_snapshot_and_says_which_code_it_is(
     for first in (0, 240):
         with running(cluster):
             send(publisher, first, 240)
-            assert eventually(lambda so_far=first + 240: count(cluster) >= so_far)
+            eventually(lambda so_far=first + 240: count(cluster) >= so_far, 40)
     assert answers(cluster) == exactly_once(480)
     upgrades = events(cluster, Topic.LOG, AgentUpgraded)
     assert sorted(u.position.partition for u in upgrades) == [0, 1, 2, 3]
@@ -168,7 +160,7 @@ def test_what_it_cannot_handle_is_kept_and_it_goes_on(cluster: dict[str, str], p
         say("after the poison", "service-2")
         say("fine", "service-3")
         publisher.flush()
-        assert eventually(lambda: count(cluster) >= 1 and len(events(cluster, Topic.DEAD_LETTERS, DeadLettered)) >= 2)
+        eventually(lambda: count(cluster) >= 1 and len(events(cluster, Topic.DEAD_LETTERS, DeadLettered)) >= 2, 40)
     assert answers(cluster) == {"service-3": [1]}
     letters = [d.payload for d in events(cluster, Topic.DEAD_LETTERS, DeadLettered)]
     assert sorted(d.error_class for d in letters if isinstance(d, DeadLettered)) == ["invalid", "undecodable"]

@@ -5,13 +5,12 @@ import shutil
 import socket
 import ssl
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+from waiting import eventually
 
 from autopilot.infra.cli.main import application
 from autopilot.infra.composition import registry_of
@@ -73,15 +72,8 @@ def last_tick() -> int:
 def assert_it_goes_on(stack: Stack) -> None:
     """Everything runs, the clock writes, and what it writes can be read."""
     before = last_tick()
-    eventually(lambda: all(pids(stack).values()))
-    eventually(lambda: last_tick() > before)
-
-
-def eventually(found: Callable[[], Any], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not found():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.3)
+    eventually(lambda: all(pids(stack).values()), 30)
+    eventually(lambda: last_tick() > before, 30)
 
 
 def served_certificate() -> bytes | None:
@@ -129,7 +121,7 @@ def test_the_registrys_password_is_changed(stack: Stack) -> None:
     after = pids(stack)
     assert after["registry"] != before["registry"]
     assert {name: after[name] for name in ("kafka", "clock")} == {name: before[name] for name in ("kafka", "clock")}
-    eventually(tick_is_registered)
+    eventually(tick_is_registered, 30)
     assert_it_goes_on(stack)
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from plans import attempt
 from pydantic import ValidationError
 from rigs.command import ANNOUNCE, RESTART, SET_SIZE, act, driver_of
 from systems.command import SECRET, Runbooks
+from waiting import eventually
 
 from autopilot.infra.effector.drivers.command import CommandDriver, CommandSettings
 from autopilot.infra.effector.drivers.command_process import alone
@@ -55,13 +55,6 @@ def with_command(runbooks: Runbooks, text: str, *arguments: str, **fields: Any) 
 
 def apply(driver: CommandDriver, action: Action, timeout_s: float = 10.0) -> bool:
     return driver.apply(action, driver.observe(action.target), "key-1", timeout_s).changed
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    return condition()
 
 
 def test_parameters_reach_the_program_as_they_are_and_nothing_reads_them(runbooks: Runbooks) -> None:
@@ -108,7 +101,7 @@ def test_when_its_time_is_over_the_whole_group_is_ended(runbooks: Runbooks) -> N
         apply(driver, act("it"), timeout_s=0.5)
     assert time.monotonic() - begun < 6
     child = int((runbooks.folder / "child").read_text())
-    assert eventually(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
 
 
 def test_what_a_program_leaves_running_is_not_waited_for(runbooks: Runbooks) -> None:
@@ -270,7 +263,7 @@ def left_running(runbooks: Runbooks, text: str, before: str = "") -> CommandDriv
     effector = subprocess.Popen([sys.executable, "-c", before + ACTS, str(targets)])
     notes = runbooks.folder / "running"
     noted = (lambda: True) if before else (lambda: any(note.stat().st_size for note in notes.glob("*.json")))
-    assert eventually(lambda: log.read_text() != "" and noted(), 30)
+    eventually(lambda: log.read_text() != "" and noted(), 30)
     effector.kill()
     effector.wait()
     return driver_of(entry)
@@ -287,7 +280,7 @@ def test_a_command_that_outlives_its_effector_is_waited_for(runbooks: Runbooks, 
 
 def test_what_such_a_command_leaves_running_is_not_waited_for(runbooks: Runbooks) -> None:
     driver = left_running(runbooks, "sleep 30 &\necho $! > child\nsleep 1")
-    assert eventually(lambda: "ended" in (runbooks.folder / "log").read_text())
+    eventually(lambda: "ended" in (runbooks.folder / "log").read_text(), 10)
     begun = time.monotonic()
     assert not apply(driver, act("it"))
     assert time.monotonic() - begun < 5

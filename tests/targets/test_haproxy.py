@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from systems.haproxy import BACKEND, SLOW_S, SPARE, Haproxy, haproxy
+from waiting import eventually
 
 from autopilot.infra.effector.drivers.haproxy import HaproxyDriver, HaproxySettings
 from autopilot.infra.effector.port import (
@@ -130,7 +131,7 @@ def test_a_share_is_never_above_both_its_ends_on_its_way(edge: Edge, start: str,
 
 def test_no_split_takes_the_last_server_that_gets_requests(edge: Edge) -> None:
     edge.system.backends.shut("canary-1")
-    wait_for(lambda: "canary-1" not in edge.answered(4) and "DOWN" in edge.system.tell("show stat"))
+    eventually(lambda: "canary-1" not in edge.answered(4) and "DOWN" in edge.system.tell("show stat"), 5)
     with pytest.raises(TransientError, match="`canary-1` is not up"):
         edge.run("split", servers="canary-1", percent="5", timeout_s=0.3)
     assert edge.state("weights") == {"weights": "0,1,1"}
@@ -138,7 +139,7 @@ def test_no_split_takes_the_last_server_that_gets_requests(edge: Edge) -> None:
 
 def test_a_split_waits_for_a_server_that_comes_up(edge: Edge) -> None:
     edge.system.backends.shut("canary-1")
-    wait_for(lambda: "DOWN" in edge.system.tell("show stat"))
+    eventually(lambda: "DOWN" in edge.system.tell("show stat"), 5)
     threading.Timer(0.5, edge.system.backends.open, ["canary-1"]).start()
     assert edge.run("split", servers="canary-1", percent="5").changed
     assert edge.shares()["canary-1"] == "5"
@@ -329,10 +330,3 @@ def test_a_revert_does_not_overwrite_another_writer(edge: Edge) -> None:
 def test_an_address_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="should match pattern"):
         HaproxyDriver(HaproxySettings(url=f"http://{tmp_path}", backends=(BACKEND,)))
-
-
-def wait_for(done: Any) -> None:
-    deadline = time.monotonic() + 5
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
