@@ -35,11 +35,11 @@ def executor(recorded: Recorded[Payload]) -> Iterator[Draft]:
 
 
 class Shop:
-    def __init__(self) -> None:
+    def __init__(self, *, began_s: float = 0) -> None:
         self.runner = InProcess([Planner(), Verifier()], start_us=START_US, responders=[executor])
         self.runner.configure(shop.documents(), shop.ADA)
         self.runner.advance(seconds=1)
-        self.tell(shop.observed("cart"), shop.raised("cart"))
+        self.tell(shop.observed("cart"), shop.raised("cart", at=began_s))
         self.answered = 0
 
     def tell(self, *told: Said) -> None:
@@ -86,6 +86,18 @@ def test_an_incident_is_remedied_and_verified() -> None:
     fleet.tell(shop.cleared("cart"))
     (closed,) = fleet.runner.read(Topic.LOG, IncidentClosed)
     assert closed.payload.resolution == "remediated"
+
+
+def test_what_was_before_the_trouble_began_is_not_compared_with() -> None:
+    fleet = Shop(began_s=-45)
+    fleet.authorise()
+    fleet.measure(before=0.3, after=0.0)
+    (plan,) = fleet.runner.read(Topic.LOG, PlanProposed)
+    (verdict,) = fleet.runner.read(Topic.LOG, OutcomeVerified)
+    since_us, check = plan.payload.verification.trouble_since_us, verdict.payload.outcome.checks[0]
+    assert since_us == START_US - 45_000_000
+    assert (check.before_from_us - since_us) // 10_000_000 == 0
+    assert check.before_samples == 4
 
 
 def test_a_rejected_remedy_is_followed_by_the_next_one_and_counted() -> None:
