@@ -116,12 +116,15 @@ class PartitionFold(Generic[S]):
     def load(self, data: bytes, *, same_code: bool = True) -> None:
         """Takes over a dumped state. What other code had parked is no longer parked under this one.
 
-        Raises ValueError, KeyError or TypeError when it is of another shape; nothing of it is taken over then.
+        Raises ValueError, KeyError or TypeError when it is of another shape; nothing of it is taken over then. One of
+        other code is of another shape as well when it says what would be forgotten, or not what would be made up.
         """
         end = 4 + int.from_bytes(data[:4], "big")
         runtime = _runtime_of(data[4:end])
         state = self.agent.load_state(data[end:])
         if not same_code:
+            if self.agent.dump_state(state) != data[end:]:
+                raise ValueError("the state of an agent of another shape")
             runtime.parked.clear()
         self.runtime, self.state = runtime, state
         self._derive()

@@ -15,7 +15,10 @@ def said_with_restarts(agent: Agent[Any], runner: InProcess) -> list[Payload]:
     for recorded in runner.read(agent.reads):
         if type(recorded.payload) not in agent.handles:
             continue
-        state, outputs = agent.handle(agent.load_state(agent.dump_state(state)), _signed(recorded))
+        kept = agent.dump_state(state)
+        state = agent.load_state(kept)
+        assert agent.dump_state(state) == kept  # by this it is told that a snapshot of other code has the same shape
+        state, outputs = agent.handle(state, _signed(recorded))
         said += [output.payload for output in outputs if isinstance(output, Draft)]
     return said
 

@@ -116,13 +116,22 @@ def unknown_field(runtime: dict[str, Any], _state: dict[str, Any]) -> None:
     runtime["windows"] = {}
 
 
+def renamed(_runtime: dict[str, Any], state: dict[str, Any]) -> None:
+    """What is done under another name: it would be forgotten, and nothing said to be under way."""
+    state["carried_out"] = state.pop("executions")
+
+
+def less_known(_runtime: dict[str, Any], state: dict[str, Any]) -> None:
+    """A field of the agent's that was not kept, and has a default."""
+    del state["begun_us"]
+
+
 def same(_runtime: dict[str, Any], _state: dict[str, Any]) -> None:
     """Nothing is another."""
 
 
-OTHER_SHAPES = [
-    pytest.param(change, id=change.__name__) for change in (old_halts, old_heard, less_heard, unknown_field)
-]
+UNREADABLE = [pytest.param(change, id=change.__name__) for change in (old_halts, old_heard, less_heard, unknown_field)]
+OTHER_SHAPES = [*UNREADABLE, *(pytest.param(change, id=change.__name__) for change in (renamed, less_known))]
 
 
 @pytest.mark.parametrize("change", OTHER_SHAPES)
@@ -144,11 +153,17 @@ def test_a_snapshot_of_other_code_and_the_same_shape_is_taken_over(monkeypatch: 
 
 
 @pytest.mark.parametrize("change", OTHER_SHAPES)
-def test_a_load_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
+def test_a_load_that_fails_changes_nothing(change: Change) -> None:
     fold = fresh()
     with pytest.raises(ValueError, match=r"shape|valid"):
-        fold.load(dumped(change))
+        fold.load(dumped(change), same_code=False)
     assert fold.dump() == fresh().dump()
+
+
+@pytest.mark.parametrize("change", UNREADABLE)
+def test_a_snapshot_of_this_code_that_cannot_be_read_ends_the_recovery(
+    monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
     with pytest.raises(ValueError, match=r"shape|valid"):
         recovered(monkeypatch, dumped(change), code_digest(Executor()))
 
