@@ -65,13 +65,14 @@ def create_topics(kafka: KafkaConfig, partitions: int) -> list[Topic]:
                 "the count is fixed at creation; set `AUTOPILOT_PARTITIONS` to the count that stands"
             )
     missing = [topic for topic in Topic if str(topic) not in present]
-    _create(client, missing, partitions)
+    _create(client, missing, partitions, {})
     return missing
 
 
-def recreate_topics(kafka: KafkaConfig, partitions: int) -> None:
+def recreate_topics(kafka: KafkaConfig, partitions: int, more: Mapping[Topic, Mapping[str, str]] | None = None) -> None:
     """Deletes the system's topics with everything in them, and makes them anew. For tests and throw-away clusters.
 
+    `more` are settings of single topics beside their own.
     Kafka forgets the committed offsets of a deleted topic; groups without members are deleted, too.
     """
     client = AdminClient({**kafka, "log_level": 3})
@@ -81,14 +82,18 @@ def recreate_topics(kafka: KafkaConfig, partitions: int) -> None:
         for deleted in client.delete_topics(standing, operation_timeout=_TIMEOUT_S).values():
             deleted.result()
     _delete_idle_groups(client)
-    _create(client, list(Topic), partitions)
+    _create(client, list(Topic), partitions, more or {})
 
 
-def _create(client: AdminClient, topics: list[Topic], partitions: int) -> None:
+def _create(client: AdminClient, topics: list[Topic], partitions: int, more: Mapping[Topic, Mapping[str, str]]) -> None:
     if not topics:
         return
     wanted = [
-        NewTopic(str(topic), num_partitions=partition_count(topic, partitions), config=topic_config(topic))
+        NewTopic(
+            str(topic),
+            num_partitions=partition_count(topic, partitions),
+            config=topic_config(topic) | dict(more.get(topic, {})),
+        )
         for topic in topics
     ]
     for name, created in client.create_topics(wanted, operation_timeout=_TIMEOUT_S).items():

@@ -23,6 +23,7 @@ class Figures(Contract):
     denied: int = described("Plans that were denied.", ge=0)
     decision_latency: Durations = described("From the incident's opening to its first decision.")
     approval_wait: Durations = described("From a plan's first request for approval to its decision.")
+    step_wait: Durations = described("From the request for a held step or stage to its decision: time in mid-change.")
     verified: int = described("Executions that were seen to help.", ge=0)
     rejected: int = described("Executions that were seen not to help, or to harm.", ge=0)
     inconclusive: int = described("Executions of which it cannot be said.", ge=0)

@@ -17,8 +17,16 @@ from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events.kpis import Durations, Figures
 from autopilot.schemas.events.observer import BaselineSummarised, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
-from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    Decision,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+from autopilot.streams.repetition import Heard
 
 WINDOWS_MS = (60_000, 300_000)
 """Lengths of the windows: one minute and five, tumbling, aligned to the epoch."""
@@ -31,6 +39,7 @@ NO_FIGURES = Figures(
     denied=0,
     decision_latency=NO_DURATIONS,
     approval_wait=NO_DURATIONS,
+    step_wait=NO_DURATIONS,
     verified=0,
     rejected=0,
     inconclusive=0,
@@ -51,11 +60,20 @@ class Policy(Contract):
 NO_POLICY = Policy()
 
 
+class StepNote(Contract):
+    """A held step that waits for people."""
+
+    step_id: str = optional("The step.", "")
+    asked_at_ms: int = optional("Record time of the request.", 0)
+    asked_by: Policy = optional("The policy that asked.", NO_POLICY)
+
+
 class PlanNote(Contract):
     """What is known of a plan."""
 
     held_at_ms: int | None = optional("Record time of the first request for approval.", None)
     allowed_by: Policy = optional("Who decided it.", NO_POLICY)
+    step: StepNote | None = optional("The held step that waits, if one does.", None)
 
 
 class Course(Contract):
@@ -82,12 +100,17 @@ class Window(Contract):
 
 
 class DomainRow(Contract):
-    """All that is kept of a domain. Bounded by its open incidents and by the policies of the last five minutes."""
+    """All that is kept of a domain.
+
+    Bounded by its open incidents, by the policies of the last five minutes, and by what is remembered of signed words:
+    the last one of each process, and a day's that nothing in the log has caused.
+    """
 
     next_offset: int = optional("Records before this one are applied.", 0)
     now_ms: int = optional("The latest record time that changed anything.", 0)
     courses: dict[str, Course] = optional("Incidents.", {})
     windows: list[Window] = optional("Windows that have not ended.", [])
+    heard: Heard = optional("Signed words, each of which counts once.", Heard())
 
     @property
     def due_ms(self) -> int | None:
@@ -125,8 +148,8 @@ def apply(row: DomainRow, recorded: Recorded[Payload]) -> tuple[DomainRow, list[
         courses[told.incident_id] = told.course
     if told.counted is not None:
         going_on = _counted(going_on, told.counted, at_ms)
-    applied = DomainRow(next_offset=recorded.position.offset + 1, now_ms=at_ms, courses=courses, windows=going_on)
-    return applied, ended
+    changes = {"next_offset": recorded.position.offset + 1, "now_ms": at_ms, "courses": courses, "windows": going_on}
+    return row.model_copy(update=changes), ended
 
 
 def pass_time(row: DomainRow, offset: int, at_ms: int) -> tuple[DomainRow, list[Window]]:
@@ -135,7 +158,7 @@ def pass_time(row: DomainRow, offset: int, at_ms: int) -> tuple[DomainRow, list[
     if offset < row.next_offset or due_ms is None or at_ms < due_ms:
         return row, []
     ended, going_on = _split(row.windows, at_ms)
-    return DomainRow(next_offset=offset + 1, now_ms=at_ms, courses=row.courses, windows=going_on), ended
+    return row.model_copy(update={"next_offset": offset + 1, "now_ms": at_ms, "windows": going_on}), ended
 
 
 def _split(windows: list[Window], at_ms: int) -> tuple[list[Window], list[Window]]:
@@ -187,6 +210,7 @@ def plus(one: Figures, other: Figures) -> Figures:
         denied=one.denied + other.denied,
         decision_latency=both(one.decision_latency, other.decision_latency),
         approval_wait=both(one.approval_wait, other.approval_wait),
+        step_wait=both(one.step_wait, other.step_wait),
         verified=one.verified + other.verified,
         rejected=one.rejected + other.rejected,
         inconclusive=one.inconclusive + other.inconclusive,
@@ -218,18 +242,43 @@ def _closed(courses: Courses, payload: Any, at_ms: int) -> Told:
     return Told(payload.incident_id, course.model_copy(update={"closed_at_ms": at_ms}))
 
 
-def _held(courses: Courses, payload: Any, at_ms: int) -> Told:
-    decision: Decision = payload.decision
+def _asked(courses: Courses, payload: ApprovalRequested, at_ms: int) -> Told:
+    decision = payload.decision
     course = courses.get(decision.incident_id, NEW)
-    if decision.plan_id in course.plans:
+    known = course.plans.get(decision.plan_id)
+    if payload.execution_id:
+        step = StepNote(step_id=payload.step_id, asked_at_ms=at_ms, asked_by=_policy_of(decision))
+        note = (known or PlanNote()).model_copy(update={"step": step})
+        return Told(decision.incident_id, _noting(course, decision.plan_id, note))
+    if known is not None:
         return Told()
     return Told(decision.incident_id, _noting(course, decision.plan_id, PlanNote(held_at_ms=at_ms)))
+
+
+def _step_authorized(courses: Courses, payload: StepAuthorized, at_ms: int) -> Told:
+    decision = payload.decision
+    return _step_decided(courses, decision.incident_id, decision.plan_id, payload.step_id, at_ms)
+
+
+def _revoked(courses: Courses, payload: AuthorizationRevoked, at_ms: int) -> Told:
+    return _step_decided(courses, payload.incident_id, payload.plan_id, payload.step_id, at_ms)
+
+
+def _step_decided(courses: Courses, incident_id: str, plan_id: str, step_id: str, at_ms: int) -> Told:
+    """The end of a wait, whatever was decided; what nobody was asked about has not waited."""
+    course = courses.get(incident_id, NEW)
+    note = course.plans.get(plan_id, PlanNote())
+    step = note.step
+    if step is None or step.step_id != step_id:
+        return Told()
+    left = _noting(course, plan_id, note.model_copy(update={"step": None}))
+    return Told(incident_id, left, Counted(step.asked_by, _figures(step_wait=took(at_ms - step.asked_at_ms))))
 
 
 def _decided(courses: Courses, payload: Any, at_ms: int) -> Told:
     decision: Decision = payload.decision
     course = courses.get(decision.incident_id, NEW)
-    policy = Policy(bundle=decision.bundle, digest=decision.bundle_digest)
+    policy = _policy_of(decision)
     figures = _figures(**{"authorized" if isinstance(payload, PlanAuthorized) else "denied": 1})
     if course.opened_at_ms is not None and not course.is_decided:
         figures = figures.model_copy(update={"decision_latency": took(at_ms - course.opened_at_ms)})
@@ -238,6 +287,10 @@ def _decided(courses: Courses, payload: Any, at_ms: int) -> Told:
         figures = figures.model_copy(update={"approval_wait": took(at_ms - held_at_ms)})
     noted = _noting(course, decision.plan_id, PlanNote(allowed_by=policy))
     return Told(decision.incident_id, noted.model_copy(update={"is_decided": True}), Counted(policy, figures))
+
+
+def _policy_of(decision: Decision) -> Policy:
+    return Policy(bundle=decision.bundle, digest=decision.bundle_digest)
 
 
 def _noting(course: Course, plan_id: str, note: PlanNote) -> Course:
@@ -270,7 +323,9 @@ def _reported(_courses: Courses, payload: Any, _at_ms: int) -> Told:
 HANDLERS: Mapping[type[Payload], Callable[[Courses, Any, int], Told]] = {
     IncidentOpened: _opened,
     IncidentClosed: _closed,
-    ApprovalRequested: _held,
+    ApprovalRequested: _asked,
+    StepAuthorized: _step_authorized,
+    AuthorizationRevoked: _revoked,
     PlanAuthorized: _decided,
     PlanDenied: _decided,
     **dict.fromkeys(_VERDICTS, _judged),

@@ -1,13 +1,15 @@
 """The KPIs of one partition of the log: records go in, changed rows and the events of ended windows come out.
 
-What bears no signature that holds is not counted, by the signer list in force at that offset: the rule of the agents.
-The list is kept with the rows, under no domain's name.
+What bears no signature that holds is not counted, by the signer list in force at that offset, and a copy of signed
+words is not counted again: the rules of the agents. The list is kept with the rows, under no domain's name, and what
+was heard in the row of its domain.
 
 It is still pure: whoever drives it says the events, then keeps the row, in this order. If that is cut short, the record
 is delivered again, the row is as before, and the same events with the same ids are said once more.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 from autopilot.schemas.codec import Codec
@@ -17,13 +19,19 @@ from autopilot.schemas.envelope import Draft, Event, Recorded, Rejection
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.kpis import KpiWindowClosed
 from autopilot.schemas.events.people import ConfigurationActivated
-from autopilot.schemas.events.policy import PlanAuthorized
 from autopilot.schemas.identity import content_id
 from autopilot.streams.errors import UnknownTrustError
 from autopilot.streams.kpis.fold import HANDLERS, NO_ROW, DomainRow, Window, apply, pass_time
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Outgoing, Record
-from autopilot.streams.trust import as_far_as_trust, bears_policys_word, check_activation, check_signature
+from autopilot.streams.repetition import Heard, check_repetition
+from autopilot.streams.trust import (
+    AUTHORITATIVE,
+    as_far_as_trust,
+    bears_policys_word,
+    check_activation,
+    check_signature,
+)
 
 PRODUCER = "kpis"
 
@@ -101,16 +109,25 @@ class PartitionKpis:
             event = self._codec.decode(record.value)
         except ContractError:
             return []
-        is_counted = name in _WANTED and self._counts(record, event)
-        changes = self._fold(Recorded(record.position, event, None, at_ms), is_counted) if is_counted or is_due else []
+        heard = self._heard(record, event) if name in _WANTED else None
+        changes = self._fold(Recorded(record.position, event, None, at_ms), heard) if heard or is_due else []
         if isinstance(event.payload, ConfigurationActivated):
             changes += self._activate(record, Event(event.envelope, event.payload))
         return changes
 
-    def _counts(self, record: Record, event: Event[Payload]) -> bool:
-        if isinstance(event.payload, PlanAuthorized):
-            return bears_policys_word(record, event.type, self._signers)
-        return not isinstance(check_signature(record, event.type, self._signers), Rejection)
+    def _heard(self, record: Record, event: Event[Payload]) -> Heard | None:
+        """What its domain has heard once this is; None when this does not count."""
+        if event.type in AUTHORITATIVE and not bears_policys_word(record, event.type, self._signers):
+            return None
+        signed_by = check_signature(record, event.type, self._signers)
+        if isinstance(signed_by, Rejection):
+            return None
+        heard = self.rows.get(event.envelope.domain, NO_ROW).heard
+        if signed_by is None:
+            return heard
+        heard = deepcopy(heard)
+        refused = check_repetition(record, event, signed_by, heard, record.timestamp_ms * 1_000)
+        return heard if refused is None else None
 
     def _activate(self, record: Record, event: Event[ConfigurationActivated]) -> list[Change]:
         outcome = check_activation(record, event, self._trust.configuration)
@@ -120,13 +137,15 @@ class PartitionKpis:
         self._signers = self._trust.configuration.signers()
         return [Change(NO_DOMAIN, self._trust, [])]
 
-    def _fold(self, recorded: Recorded[Payload], is_wanted: bool) -> list[Change]:
-        own = recorded.envelope.domain if is_wanted else ""
+    def _fold(self, recorded: Recorded[Payload], heard: Heard | None) -> list[Change]:
+        """Counts it in its own domain if it counts, with what that has then heard, and lets time pass in the others."""
+        own = recorded.envelope.domain if heard is not None else ""
         changes = []
         for domain in dict.fromkeys([*self.rows, own] if own else self.rows):
             before = self.rows.get(domain, NO_ROW)
             if domain == own:
                 row, ended = apply(before, recorded)
+                row = row if row is before else row.model_copy(update={"heard": heard})
             else:
                 row, ended = pass_time(before, recorded.position.offset, recorded.recorded_at_ms)
             if row is not before:

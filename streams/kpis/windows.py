@@ -29,6 +29,8 @@ class KpiWindow(BaseModel):
     decision_latency_mean_ms: int | None
     decision_latency_max_ms: int | None
     approval_wait_mean_ms: int | None
+    step_wait_mean_ms: int | None
+    step_wait_max_ms: int | None
     outcomes: int = Field(description="judgements of remedies; those of rollbacks are in `figures`")
     success_bp: int | None = Field(description="share of these that were verified, in basis points")
     quality_mean_bp: int | None = Field(description="mean of the reported worst scores")
@@ -69,6 +71,8 @@ def _shown(domain: str, window: KpiWindowClosed) -> KpiWindow:
         decision_latency_mean_ms=_mean(figures.decision_latency),
         decision_latency_max_ms=figures.decision_latency.max_ms if figures.decision_latency.count else None,
         approval_wait_mean_ms=_mean(figures.approval_wait),
+        step_wait_mean_ms=_mean(figures.step_wait),
+        step_wait_max_ms=figures.step_wait.max_ms if figures.step_wait.count else None,
         outcomes=outcomes,
         success_bp=figures.verified * 10_000 // outcomes if outcomes else None,
         quality_mean_bp=figures.quality_sum_bp // figures.quality_reports if figures.quality_reports else None,

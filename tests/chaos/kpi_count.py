@@ -8,7 +8,13 @@ from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.events.kpis import Figures
 from autopilot.schemas.events.observer import BaselineSummarised, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentOpened
-from autopilot.schemas.events.policy import ApprovalRequested, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 from autopilot.streams.kpis.fold import DomainRow
 from autopilot.streams.record import Record
@@ -59,7 +65,7 @@ def facts(events: Sequence[Recorded[Any]]) -> Iterator[tuple[Any, str, str, int]
     digest_of = {e.payload.decision.plan_id: e.payload.decision.bundle_digest for e in decided}
     opened_at = {e.payload.incident_id: e.recorded_at_ms for e in events if isinstance(e.payload, IncidentOpened)}
     asked = [e for e in reversed(events) if isinstance(e.payload, ApprovalRequested)]
-    asked_at = {e.payload.decision.plan_id: e.recorded_at_ms for e in asked}
+    asked_at = {e.payload.decision.plan_id: e.recorded_at_ms for e in asked if not e.payload.execution_id}
     first = {e.payload.decision.incident_id: e.position for e in reversed(decided)}
     for e in decided:
         rule = e.payload.decision
@@ -70,6 +76,7 @@ def facts(events: Sequence[Recorded[Any]]) -> Iterator[tuple[Any, str, str, int]
         if rule.plan_id in asked_at:
             yield e, rule.bundle_digest, "waits", 1
             yield e, rule.bundle_digest, "wait_ms", e.recorded_at_ms - asked_at[rule.plan_id]
+    yield from step_waits(events)
     for e in events:
         if isinstance(e.payload, OutcomeVerified | OutcomeRejected | OutcomeInconclusive):
             judged = e.payload.outcome
@@ -78,6 +85,21 @@ def facts(events: Sequence[Recorded[Any]]) -> Iterator[tuple[Any, str, str, int]
         elif isinstance(e.payload, TelemetryQualityChanged | BaselineSummarised) and e.envelope.domain:
             yield e, "", "reports", 1
             yield e, "", "quality", min(e.payload.quality.model_dump().values())
+
+
+def step_waits(events: Sequence[Recorded[Any]]) -> Iterator[tuple[Any, str, str, int]]:
+    """What each request for a held step adds, at the answer to it: the policy's first word about that step after it."""
+    waiting: dict[tuple[int, str, str], Any] = {}
+    for e in events:
+        said_of = e.payload if isinstance(e.payload, AuthorizationRevoked) else getattr(e.payload, "decision", None)
+        step = (e.position.partition, getattr(said_of, "plan_id", ""), getattr(e.payload, "step_id", ""))
+        if isinstance(e.payload, ApprovalRequested) and e.payload.execution_id:
+            waiting[step] = e
+        elif isinstance(e.payload, StepAuthorized | AuthorizationRevoked) and step in waiting:
+            request = waiting.pop(step)
+            digest = request.payload.decision.bundle_digest
+            yield e, digest, "step_waits", 1
+            yield e, digest, "step_wait_ms", e.recorded_at_ms - request.recorded_at_ms
 
 
 def said(events: Sequence[Recorded[Any]]) -> tuple[dict[Key, Counter[str]], int]:
@@ -113,6 +135,8 @@ def named(figures: Figures) -> Counter[str]:
         latency_ms=figures.decision_latency.sum_ms,
         waits=figures.approval_wait.count,
         wait_ms=figures.approval_wait.sum_ms,
+        step_waits=figures.step_wait.count,
+        step_wait_ms=figures.step_wait.sum_ms,
         OutcomeVerified=figures.verified,
         OutcomeRejected=figures.rejected,
         OutcomeInconclusive=figures.inconclusive,

@@ -12,20 +12,27 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 from kpi_count import difference, said
 from loop import ADMINISTRATOR, KEYS, signers
 from outcomes import outcome
 from waiting import eventually
 
-from autopilot.infra.platform.topics import create_topics, topic_config
+from autopilot.infra.platform.topics import create_topics, recreate_topics
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
-from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    Decision,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
@@ -49,18 +56,15 @@ QUALITY = Quality(freshness_bp=10_000, completeness_bp=9_000, validity_bp=10_000
 
 
 @pytest.fixture
-def log(cluster: dict[str, str]) -> dict[str, str]:
-    """The cluster, its log made anew to be stamped by the writer, so that half an hour passes in seconds.
+def log(kafka: str) -> dict[str, str]:
+    """The cluster, its log stamped by the writer, so that half an hour passes in seconds.
 
-    Made anew: a setting changed on a standing topic is in force somewhat later, and the first records may come before.
+    It is so from the making on: a setting changed on a standing topic is in force somewhat later, and a topic that is
+    deleted as soon as it was made may lose records of the one after it.
     """
-    client = AdminClient(cluster)
-    written = NewTopic(str(Topic.LOG), 4, config=topic_config(Topic.LOG) | {"message.timestamp.type": "CreateTime"})
-    for done in client.delete_topics([str(Topic.LOG)], operation_timeout=30).values():
-        done.result()
-    for done in client.create_topics([written], operation_timeout=30).values():
-        done.result()
-    return cluster
+    config = {"bootstrap.servers": kafka}
+    recreate_topics(config, 4, {Topic.LOG: {"message.timestamp.type": "CreateTime"}})
+    return config
 
 
 # -- a log to count ----------------------------------------------------------------------------------------------------
@@ -96,12 +100,34 @@ def course(dice: random.Random, name: str) -> Iterator[Payload]:
             yield PlanDenied(decision=verdict, reason="")
             continue
         yield PlanAuthorized(decision=verdict, obligations=[], approvals=[], not_after_us=0)
+        if dice.random() < 0.4:
+            yield from held_step(dice, verdict)
         if dice.random() < 0.7:
             yield OutcomeVerified(outcome=outcome("remedy", **names))
             break
         yield OutcomeRejected(outcome=outcome("remedy", **names))
         yield OutcomeVerified(outcome=outcome("rollback", **names))
     yield IncidentClosed(incident_id=name, resolution="remediated", reason="")
+
+
+def held_step(dice: random.Random, verdict: Decision) -> Iterator[Payload]:
+    """A step of the plan that people are asked about once it is reached, and what they say."""
+    plan, execution = verdict.plan_id, f"exe-{verdict.plan_id}"
+    asked = {"group": "sre", "needed": 1, "summary": "", "expires_at_us": 0, "step_id": "2", "execution_id": execution}
+    yield ApprovalRequested(approval_id=f"app-{plan}-2", decision=verdict, **asked)
+    if dice.random() < 0.7:
+        yield StepAuthorized(
+            decision=verdict,
+            plan_decision_id=verdict.decision_id,
+            execution_id=execution,
+            step_id="2",
+            obligations=[],
+            approvals=[],
+            not_after_us=0,
+        )
+    else:
+        names = {"decision_id": verdict.decision_id, "plan_id": plan, "incident_id": verdict.incident_id}
+        yield AuthorizationRevoked(**names, reason="refused", step_id="2")
 
 
 class Writer:

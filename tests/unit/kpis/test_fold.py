@@ -17,7 +17,14 @@ from autopilot.schemas.envelope import Event, Position, Recorded
 from autopilot.schemas.events.kpis import Figures
 from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
-from autopilot.schemas.events.policy import ApprovalRequested, Decision, PlanAuthorized, PlanDenied
+from autopilot.schemas.events.policy import (
+    ApprovalRequested,
+    AuthorizationRevoked,
+    Decision,
+    PlanAuthorized,
+    PlanDenied,
+    StepAuthorized,
+)
 from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.kpis.fold import (
@@ -58,6 +65,17 @@ DECISION = Decision(
 HELD = ApprovalRequested(approval_id="app", decision=DECISION, group="sre", needed=1, summary="", expires_at_us=0)
 AUTHORIZED = PlanAuthorized(decision=DECISION, obligations=[], approvals=[], not_after_us=0)
 DENIED = PlanDenied(decision=DECISION, reason="")
+ASKED_AT_STEP = HELD.model_copy(update={"step_id": "2", "execution_id": "exe"})
+STEP_AUTHORIZED = StepAuthorized(
+    decision=DECISION.model_copy(update={"bundle_digest": "sha256:later"}),
+    plan_decision_id="dec",
+    execution_id="exe",
+    step_id="2",
+    obligations=[],
+    approvals=[],
+    not_after_us=0,
+)
+REVOKED = AuthorizationRevoked(decision_id="dec", plan_id="plan", incident_id="inc", reason="", step_id="2")
 OUTCOME = outcome(outcome_id="out", execution_id="exe", plan_id="plan", incident_id="inc")
 VERIFIED = OutcomeVerified(outcome=OUTCOME)
 ROLLED_BACK = OutcomeRejected(outcome=OUTCOME.model_copy(update={"phase": "rollback"}))
@@ -108,6 +126,31 @@ def test_only_an_incidents_first_decision_is_measured() -> None:
 def test_a_wait_for_approval_begins_with_the_first_request_and_ends_with_the_decision() -> None:
     counted = figures(given(at(1, 0, OPENED), at(2, 10, HELD), at(3, 500, HELD), at(4, 2_010, AUTHORIZED)))
     assert (counted.approval_wait.count, counted.approval_wait.sum_ms) == (1, 2_000)
+
+
+@pytest.mark.parametrize("answer", [STEP_AUTHORIZED, REVOKED])
+def test_a_held_steps_wait_ends_with_its_decision_and_counts_under_the_policy_that_asked(answer: object) -> None:
+    row = given(at(1, 0, OPENED), at(2, 10, HELD), at(3, 500, AUTHORIZED), at(4, 1_000, ASKED_AT_STEP))
+    assert figures(row).step_wait.count == 0
+    row = apply(row, at(5, 4_000, answer))[0]
+    counted = figures(row)
+    assert (counted.step_wait.count, counted.step_wait.sum_ms, counted.step_wait.max_ms) == (1, 3_000, 3_000)
+    assert (counted.approval_wait.count, counted.approval_wait.sum_ms) == (1, 490)
+    assert figures(apply(row, at(6, 5_000, VERIFIED))[0]).verified == 1
+
+
+def test_each_held_step_waits_on_its_own() -> None:
+    third, its_answer = (said.model_copy(update={"step_id": "3"}) for said in (ASKED_AT_STEP, STEP_AUTHORIZED))
+    row = given(at(1, 0, AUTHORIZED), at(2, 0, ASKED_AT_STEP), at(3, 100, STEP_AUTHORIZED))
+    row = apply(apply(row, at(4, 1_000, third))[0], at(5, 1_300, its_answer))[0]
+    assert (figures(row).step_wait.count, figures(row).step_wait.sum_ms) == (2, 400)
+
+
+@pytest.mark.parametrize("step_id", ["", "3"])
+def test_a_revocation_of_what_nobody_was_asked_about_ends_no_wait(step_id: str) -> None:
+    other = REVOKED.model_copy(update={"step_id": step_id})
+    row = given(at(1, 0, AUTHORIZED), at(2, 0, ASKED_AT_STEP), at(3, 50, other), at(4, 70, REVOKED), at(5, 90, REVOKED))
+    assert (figures(row).step_wait.count, figures(row).step_wait.sum_ms) == (1, 70)
 
 
 def test_an_outcome_counts_for_the_policy_that_allowed_the_plan_even_after_the_closing() -> None:
@@ -250,6 +293,48 @@ def test_decisions_and_verdicts_that_nobody_signed_are_not_counted(restarts: Cal
 
 def _unsigned(record: Record) -> Record:
     return record._replace(headers={name: value for name, value in record.headers.items() if name != SIGNATURE})
+
+
+def with_copies(dice: random.Random) -> list[Record]:
+    """The log, with copies of signed words at later offsets of their partitions, under the time that they come at."""
+    copied: list[Record] = []
+    for number in range(PARTITIONS):
+        partition = [r for r in log() if r.position.partition == number]
+        signed: list[Record] = []
+        told: list[Record] = []
+        for record in partition[:-1]:
+            told.append(record)
+            if SIGNATURE in record.headers and record.headers[EVENT_TYPE] != b"ConfigurationActivated":
+                signed.append(record)
+            if signed and dice.random() < 0.2:
+                told.append(dice.choice(signed)._replace(timestamp_ms=record.timestamp_ms))
+        told += [each._replace(timestamp_ms=told[-1].timestamp_ms) for each in signed]
+        told.append(partition[-1])
+        copied += [r._replace(position=r.position._replace(offset=at)) for at, r in enumerate(told)]
+    return copied
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("restarts", [never, lambda: cycle([True])])
+def test_copies_of_signed_words_at_later_offsets_are_not_counted_again(
+    restarts: Callable[[], Iterator[bool]], seed: int
+) -> None:
+    copied = with_copies(random.Random(seed))
+    decisions = [r.headers[EVENT_TYPE] for r in copied].count(b"PlanAuthorized")
+    assert decisions >= 2 * [r.headers[EVENT_TYPE] for r in log()].count(b"PlanAuthorized") > 0
+    assert difference(recorded(log()), spoken(run(copied, restarts()))) == []
+
+
+def test_what_a_row_remembers_of_signed_words_does_not_grow_with_the_log() -> None:
+    kept: dict[str, DomainRow] = {}
+    kpis = PartitionKpis(0, {}, CODEC, MINT)
+    for record in with_copies(random.Random(0)):
+        if record.position.partition == 0:
+            kept |= {one.domain: one.row for one in kpis.take(record) if isinstance(one.row, DomainRow)}
+    (row,) = kept.values()
+    assert set(row.heard.answers) == {"policy/policy", "verifier/verifier"}
+    assert all(len(last.event_ids) < 5 for last in row.heard.answers.values())
+    assert row.heard.until_us == {}
 
 
 def test_another_runs_records_are_passed_by() -> None:
