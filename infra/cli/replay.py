@@ -25,13 +25,16 @@ from autopilot.infra.settings import Settings, kafka_config
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Position
+from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.streams.audit.source import LiveTopics, Source
 from autopilot.streams.code import code_digest
+from autopilot.streams.fold import PartitionFold
+from autopilot.streams.mint import Mint
 from autopilot.streams.record import Record
 from autopilot.streams.replay import Divergence, Recordings, Replayed, replay
 from autopilot.streams.seals import Partition
-from autopilot.streams.snapshots import load_latest
+from autopilot.streams.snapshots import Snapshot, load_latest
 from autopilot.streams.whole_reader import plain_record
 
 Agents = Annotated[list[str] | None, typer.Argument(metavar="[AGENT]...", help="Agents to replay; all five when none.")]
@@ -54,6 +57,8 @@ def replay_command(
 
     Examples: autopilot replay; autopilot replay policy --json; autopilot replay --archive /backups/log
     """
+    if archive is not None and from_snapshot:
+        refuse("`--from-snapshot` is of the topics, expected without `--archive`: an archive has no snapshots")
     settings = Settings()
     source, registry = _opened(archive, settings)
     chosen = _chosen(agents, _partition_count(source))
@@ -104,8 +109,8 @@ def _recordings(source: Source, codec: Codec, agents: list[str]) -> Recordings:
 def _replayed(
     agent: Agent[Any], source: Source, codec: Codec, recordings: Recordings, settings: Settings | None
 ) -> Replayed:
-    announce(f"replaying the {agent.name}")
     snapshots = {} if settings is None else _snapshots(agent, source, codec, settings)
+    announce(f"replaying the {agent.name}" + ("" if settings is None else f" {starts_in_words(snapshots)}"))
     numbers = sorted(p.number for p in source.bounds() if p.topic == agent.reads)
     starts = {number: offset for number, (offset, _) in snapshots.items()}
     partitions = [_chunks(source, Partition(str(agent.reads), n), starts.get(n, 0)) for n in numbers]
@@ -117,9 +122,30 @@ def _snapshots(agent: Agent[Any], source: Source, codec: Codec, settings: Settin
     found = {}
     for number in (p.number for p in source.bounds() if p.topic == agent.reads):
         snapshot = load_latest(kafka_config(settings), codec, agent=agent.name, topic=agent.reads, partition=number)
-        if snapshot is not None:
+        if snapshot is not None and fits(agent, codec, snapshot):
             found[number] = (snapshot.manifest.next_offset, snapshot.state)
     return found
+
+
+def fits(agent: Agent[Any], codec: Codec, snapshot: Snapshot) -> bool:
+    """Whether the agent as it is can go on from the snapshot; says so when it cannot."""
+    at, fold = snapshot.manifest, PartitionFold(agent, codec, Mint(codec, agent.name, 1), reads_run=LIVE_RUN)
+    try:
+        fold.load(snapshot.state, same_code=at.code_digest == code_digest(agent))
+    except (ValueError, KeyError, TypeError):
+        where = f"{at.source_topic}[{at.source_partition}]@{at.next_offset}"
+        code = at.code_digest[:12]
+        announce(f"the snapshot of the {agent.name} at {where} is of other code (`{code}`) and does not fit")
+        return False
+    return True
+
+
+def starts_in_words(snapshots: Mapping[int, tuple[int, bytes]]) -> str:
+    """Where each partition begins, for people."""
+    if not snapshots:
+        return "from the beginning: there is no snapshot to start from"
+    begun = ", ".join(f"{number}@{offset}" for number, (offset, _) in sorted(snapshots.items()))
+    return f"from its snapshots at {begun}; other partitions from the beginning"
 
 
 def _chunks(source: Source, partition: Partition, start: int) -> Iterator[list[Record]]:
