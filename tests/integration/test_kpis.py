@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import decided
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -71,17 +72,8 @@ def log(kafka: str) -> dict[str, str]:
 
 
 def decision(incident: str, plan: str, policy: str) -> Decision:
-    return Decision(
-        decision_id=f"dec-{plan}",
-        plan_id=plan,
-        incident_id=incident,
-        plan_hash="sha256:0",
-        bundle=f"{policy}@1",
-        bundle_digest=f"sha256:{policy}",
-        rules=[],
-        facts=[],
-        facts_digest="",
-    )
+    ruled = {"bundle": f"{policy}@1", "bundle_digest": f"sha256:{policy}"}
+    return decided.decision(decision_id=f"dec-{plan}", plan_id=plan, incident_id=incident, **ruled)
 
 
 def course(dice: random.Random, name: str) -> Iterator[Payload]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from decided import decision
 from scenario import START_US, Said
 
 from autopilot.agents.executor.states import execution_of, idempotency_key
@@ -140,17 +141,7 @@ def step_signed(of: PlanProposed, step_id: str = "s2", **changes: Any) -> Said:
 
 
 def _decision(of: PlanProposed, decision_id: str) -> Decision:
-    return Decision(
-        decision_id=decision_id,
-        plan_id=of.plan_id,
-        incident_id=of.incident_id,
-        plan_hash=of.plan_hash,
-        bundle="b@1",
-        bundle_digest="sha256:0",
-        rules=[],
-        facts=[],
-        facts_digest="sha256:0",
-    )
+    return decision(decision_id=decision_id, plan_id=of.plan_id, incident_id=of.incident_id, plan_hash=of.plan_hash)
 
 
 def signed(of: PlanProposed, **changes: Any) -> Said:

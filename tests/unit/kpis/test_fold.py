@@ -6,6 +6,7 @@ from functools import cache, reduce
 from itertools import cycle
 
 import pytest
+from decided import decision
 from kpi_count import difference
 from long_log import PARTITIONS, course
 from outcomes import outcome
@@ -20,7 +21,6 @@ from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import (
     ApprovalRequested,
     AuthorizationRevoked,
-    Decision,
     PlanAuthorized,
     PlanDenied,
     StepAuthorized,
@@ -51,16 +51,8 @@ CODEC = Codec(BundledRegistry())
 MINT = Mint(CODEC, "kpis", PARTITIONS)
 OPENED = IncidentOpened(incident_id="inc", signal_ids=[], severity="page", title="", started_at_us=0)
 CLOSED = IncidentClosed(incident_id="inc", resolution="remediated", reason="")
-DECISION = Decision(
-    decision_id="dec",
-    plan_id="plan",
-    incident_id="inc",
-    plan_hash="",
-    bundle="strict@2",
-    bundle_digest="sha256:strict",
-    rules=[],
-    facts=[],
-    facts_digest="",
+DECISION = decision(
+    decision_id="dec", plan_id="plan", incident_id="inc", bundle="strict@2", bundle_digest="sha256:strict"
 )
 HELD = ApprovalRequested(approval_id="app", decision=DECISION, group="sre", needed=1, summary="", expires_at_us=0)
 AUTHORIZED = PlanAuthorized(decision=DECISION, obligations=[], approvals=[], not_after_us=0)

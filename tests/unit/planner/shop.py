@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import decided
 import outcomes
 from scenario import START_US, Said, Scenario, Told
 
@@ -243,16 +244,8 @@ def all_observed() -> list[Said]:
 
 
 def decision(plan: PlanProposed) -> Decision:
-    return Decision(
-        decision_id="dec",
-        plan_id=plan.plan_id,
-        incident_id=plan.incident_id,
-        plan_hash=plan.plan_hash,
-        bundle="b@1",
-        bundle_digest="",
-        rules=[],
-        facts=[],
-        facts_digest="",
+    return decided.decision(
+        decision_id="dec", plan_id=plan.plan_id, incident_id=plan.incident_id, plan_hash=plan.plan_hash
     )
 
 

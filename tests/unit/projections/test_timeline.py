@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from decided import authorized, decision, granted, rejected, requested
 from loop import Loop
 from scenario import Said, recorded
 
@@ -11,13 +12,9 @@ from autopilot.projections.incidents import incidents
 from autopilot.projections.timeline import Event, timeline
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Recorded
-from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import (
     ApprovalRefused,
-    ApprovalRequested,
-    Decision,
-    PlanAuthorized,
     StepAuthorized,
 )
 
@@ -96,32 +93,11 @@ def test_an_incident_is_listed_with_the_stage_that_it_has_reached(log: list[Even
 
 # -- approvals ---------------------------------------------------------------------------------------------------------
 
-DECISION = Decision(
-    decision_id="dec-1",
-    plan_id="plan-1",
-    incident_id="inc-1",
-    plan_hash="sha256:1",
-    bundle="shop@1",
-    bundle_digest="sha256:2",
-    rules=[],
-    facts=[],
-    facts_digest="sha256:3",
-)
-REQUEST = ApprovalRequested(
-    approval_id="apr-1", decision=DECISION, group="approver", needed=2, summary="scale up", expires_at_us=9
-)
-GRANTED = ApprovalGranted(
-    approval_id="apr-1",
-    plan_id="plan-1",
-    plan_hash="sha256:1",
-    facts_digest="sha256:3",
-    approver="ada",
-    comment="looks right",
-)
-REJECTED = ApprovalRejected(
-    approval_id="apr-1", plan_id="plan-1", plan_hash="sha256:1", approver="ada", comment="not now"
-)
-AUTHORIZED = PlanAuthorized(decision=DECISION, obligations=[], approvals=[], not_after_us=9)
+DECISION = decision()
+REQUEST = requested(DECISION, needed=2)
+GRANTED = granted(REQUEST, "ada")
+REJECTED = rejected(REQUEST, "ada")
+AUTHORIZED = authorized(DECISION)
 CLOSED = IncidentClosed(incident_id="inc-1", resolution="recovered", reason="by itself")
 
 

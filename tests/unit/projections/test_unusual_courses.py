@@ -2,6 +2,8 @@
 
 import json
 
+import decided
+from decided import decision, granted, rejected, requested
 from loop import fleet_documents
 from outcomes import judged
 from scenario import START_US, Said, recorded
@@ -17,7 +19,7 @@ from autopilot.schemas.configuration import Fleet, document
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Envelope, Event, Position, Recorded
 from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack, RollbackStarted
-from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated
+from autopilot.schemas.events.people import ApprovalGranted, ConfigurationActivated
 from autopilot.schemas.events.planner import IncidentClosed, PlanWithdrawn
 from autopilot.schemas.events.policy import (
     ApprovalRequested,
@@ -44,55 +46,31 @@ def rows(projection: Projection, *told: Payload | Said, every_us: int = SECOND_U
     return folded(projection, events(*told, every_us=every_us))
 
 
-def decision(number: int = 1, *, rule: str = "act") -> Decision:
-    return Decision(
-        decision_id=f"dec-{number}",
-        plan_id=f"plan-{number}",
-        incident_id="inc-1",
-        plan_hash="sha256:1",
-        bundle="shop@1",
-        bundle_digest="sha256:b",
-        rules=[RuleOutcome(rule=rule, effect="permit", message="")],
-        facts=[],
-        facts_digest="sha256:f",
-    )
+def ruled(number: int = 1, rule: str = "act") -> Decision:
+    return decision(number, rules=[RuleOutcome(rule=rule, effect="permit", message="")])
 
 
 def held(number: int = 1) -> ApprovalRequested:
-    return ApprovalRequested(
-        approval_id=f"apr-{number}",
-        decision=decision(number, rule="ask"),
-        group="approver",
-        needed=2,
-        summary="restart",
-        expires_at_us=START_US + 600 * SECOND_US,
-    )
+    return requested(ruled(number, "ask"), f"apr-{number}", 2, expires_at_us=START_US + 600 * SECOND_US)
 
 
-def granted(approver: str, number: int = 1) -> ApprovalGranted:
-    return ApprovalGranted(
-        approval_id=f"apr-{number}",
-        plan_id=f"plan-{number}",
-        plan_hash="sha256:1",
-        facts_digest="sha256:f",
-        approver=approver,
-        comment="",
-    )
+def by(approver: str) -> ApprovalGranted:
+    return granted(held(), approver)
 
 
 def authorized(number: int = 1) -> PlanAuthorized:
-    return PlanAuthorized(decision=decision(number), obligations=[], approvals=[], not_after_us=START_US)
+    return decided.authorized(ruled(number), START_US)
 
 
 def denied(number: int = 1) -> PlanDenied:
-    return PlanDenied(decision=decision(number, rule="radius"), reason="too much")
+    return PlanDenied(decision=ruled(number, "radius"), reason="too much")
 
 
 # -- approvals -------------------------------------------------------------------------------------------------------
 
 
 def test_a_held_plan_waits_and_shows_each_approver_once() -> None:
-    (waiting,) = pending_approvals(events(held(), granted("bob"), granted("bob"), granted("eve")))
+    (waiting,) = pending_approvals(events(held(), by("bob"), by("bob"), by("eve")))
     assert waiting == PendingApproval(
         approval_id="apr-1",
         incident_id="inc-1",
@@ -110,11 +88,10 @@ def test_a_held_plan_waits_and_shows_each_approver_once() -> None:
 
 
 def test_whatever_ends_the_waiting_leaves_nothing_behind() -> None:
-    rejected = ApprovalRejected(approval_id="apr-1", plan_id="plan-1", plan_hash="sha256:1", approver="bob", comment="")
     withdrawn = PlanWithdrawn(plan_id="plan-1", incident_id="inc-1", reason="")
     closed = IncidentClosed(incident_id="inc-1", resolution="recovered", reason="")
-    for ending in (rejected, withdrawn, closed, authorized(), denied()):
-        assert rows(AWAITING_APPROVAL, held(), granted("bob"), ending).rows == {}, ending
+    for ending in (rejected(held(), "bob"), withdrawn, closed, authorized(), denied()):
+        assert rows(AWAITING_APPROVAL, held(), by("bob"), ending).rows == {}, ending
 
 
 def test_the_end_of_one_plan_leaves_the_others_waiting() -> None:
@@ -130,7 +107,7 @@ def score(*told: Payload) -> PolicyRow:
 
 
 def test_a_plan_that_is_held_and_then_allowed_counts_as_both_and_its_wait_is_measured() -> None:
-    row = score(held(), granted("bob"), granted("eve"), authorized())
+    row = score(held(), by("bob"), by("eve"), authorized())
     assert (row.held, row.allowed, row.denied, row.decisions) == (1, 1, 0, 1)
     assert (row.approval.count, row.approval.sum_ms) == (1, 3_000)
     assert row.verdict.count == 0
@@ -144,7 +121,7 @@ def step_held(step_id: str = "s2") -> ApprovalRequested:
 
 def step_authorized(step_id: str = "s2") -> StepAuthorized:
     return StepAuthorized(
-        decision=decision(1, rule="ask"),
+        decision=ruled(1, "ask"),
         plan_decision_id="dec-1",
         execution_id="exe-1",
         step_id=step_id,
@@ -160,7 +137,7 @@ TURNED_BACK = AuthorizationRevoked(
 
 
 def test_steps_that_are_approved_as_they_are_reached_count_as_such_and_not_as_plans() -> None:
-    row = score(held(), granted("bob"), authorized(), step_held(), step_authorized(), step_held("s3"), TURNED_BACK)
+    row = score(held(), by("bob"), authorized(), step_held(), step_authorized(), step_held("s3"), TURNED_BACK)
     assert (row.held, row.allowed, row.steps_allowed, row.steps_refused, row.revoked) == (3, 1, 1, 1, 0)
     assert (row.approval.count, row.approval.sum_ms) == (2, 2_000 + 1_000)
     assert row.verdict.count == 0

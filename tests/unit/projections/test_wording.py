@@ -1,15 +1,11 @@
 """The words for an event: that each has some, and that they read as people write."""
 
-from sagas import authorization, plan
+from decided import decision, granted, rejected, requested
 
 from autopilot.projections.incidents import STAGES
 from autopilot.projections.wording import WORDS, why
 from autopilot.schemas.events import EVENT_TYPES
-from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.planner import TargetsLocked, TargetsReleased
-from autopilot.schemas.events.policy import ApprovalRequested
-
-DECISION = authorization(plan()).decision
 
 
 def test_every_event_of_an_incident_has_a_line_of_its_own() -> None:
@@ -22,22 +18,9 @@ def test_every_event_of_an_incident_has_a_line_of_its_own() -> None:
 
 
 def test_approvals_read_as_sentences() -> None:
-    asked = ApprovalRequested(
-        approval_id="apr-1", decision=DECISION, group="approver", needed=2, summary="scale up", expires_at_us=9
-    )
-    granted = ApprovalGranted(
-        approval_id="apr-1",
-        plan_id="plan-1",
-        plan_hash="sha256:1",
-        facts_digest="sha256:3",
-        approver="ada",
-        comment="looks right",
-    )
-    rejected = ApprovalRejected(
-        approval_id="apr-1", plan_id="plan-1", plan_hash="sha256:1", approver="ada", comment="not now"
-    )
-    assert why(granted) == "approved by ada: looks right"
-    assert why(rejected) == "refused by ada: not now"
+    asked = requested(decision(), needed=2, summary="scale up")
+    assert why(granted(asked, "ada", "looks right")) == "approved by ada: looks right"
+    assert why(rejected(asked, "ada", "not now")) == "refused by ada: not now"
     assert why(asked) == "2 of approver must approve: scale up"
 
 
