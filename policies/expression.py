@@ -4,7 +4,9 @@ Common Expression Language (cel.dev), evaluated by Google's C++ implementation. 
 silent: a value of the announced type, or an `ExpressionError` that says why there is none.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any
 
 from cel_expr_python import cel
 
@@ -64,17 +66,18 @@ class Expression:
         self.names = names
         self._compiled = compiled
         self._gives = gives
-        self._kept: dict[tuple[Value, ...], Value] = {}
+        self._key_of = _reader(names)
+        self._kept: dict[Any, Value] = {}
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
         """The value under `values`, which must hold every variable. Raises `ExpressionError`.
 
         Values are kept for as many of the variables' values as came up last: evaluating costs more than looking up.
         """
-        key = tuple([values[name] for name in self.names])
+        key = self._key_of(values)
         value = self._kept.get(key)
         if value is None:
-            value = self._evaluate(dict(zip(self.names, key, strict=True)))
+            value = self._evaluate({name: values[name] for name in self.names})
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
             self._kept[key] = value
@@ -91,3 +94,8 @@ class Expression:
         if type(value) is not self._gives:
             raise ExpressionError(self.source, f"gave {value!r}, expected {self._gives.__name__}")
         return value
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[Mapping[str, Value]], Any]:
+    """What gives the values of all names, as something to look up by."""
+    return itemgetter(*names) if names else lambda _: ()

@@ -1,14 +1,16 @@
 """What a remedy is sought for: an incident's suspect with its signals, its targets, and what was done before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autopilot.agents.planner.confidence import Tally
 from autopilot.agents.planner.incident import Incident, Signal
 from autopilot.agents.planner.variables import Target, about_signal, about_target, target_key
 from autopilot.policies.expression import Value
-from autopilot.schemas.configuration import Remedy, Service
+from autopilot.schemas.configuration import Service
 
+Place = tuple[str, str]
+"""Driver and role of a target."""
 Values = Mapping[str, Value]
 
 
@@ -28,7 +30,7 @@ class Level:
     remedy_digest: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Case:
     """One search for a remedy."""
 
@@ -45,18 +47,18 @@ class Case:
     now_us: int
     declared: dict[int, Values] = field(default_factory=dict)
     """What is known of each catalogue's variables, by the identity of the catalogue: filled as it is asked for."""
-    _found: dict[tuple[str, str], Target | str] = field(default_factory=dict)
+    _found: dict[Place, Target | str] = field(default_factory=dict)
     _values: dict[tuple[str, str], Values] = field(default_factory=dict)
     _about: dict[str, Values] = field(default_factory=dict)
 
-    def target(self, driver: str, role: str) -> Target:
+    def target(self, place: Place) -> Target:
         """The first target of the driver and the role whose state is known. Raises `DoesNotApplyError`."""
-        found = self.found((driver, role))
+        found = self.found(place)
         if isinstance(found, str):
             raise DoesNotApplyError(found)
         return found
 
-    def found(self, place: tuple[str, str]) -> Target | str:
+    def found(self, place: Place) -> Target | str:
         """The first target of the driver and the role whose state is known, or why there is none."""
         found = self._found.get(place)
         if found is None:
@@ -76,14 +78,18 @@ class Case:
                 return known
         return f"the state of target `{target_key(driver, declared[0])}` is not known"
 
-    def state(self, driver: str, role: str) -> Mapping[str, str]:
+    def finds_all(self, places: Iterable[Place]) -> bool:
+        """Whether there is a target whose state is known at each of the places."""
+        return not any(isinstance(self.found(place), str) for place in places)
+
+    def state(self, place: Place) -> Mapping[str, str]:
         """The state of that target; empty when there is none or it is not known."""
-        found = self.found((driver, role)) if driver else ""
+        found = self.found(place) if place[0] else ""
         return {} if isinstance(found, str) else found.state
 
-    def is_at(self, target: Target, driver: str, role: str) -> bool:
+    def is_at(self, target: Target, place: Place) -> bool:
         """Whether that is the target of the driver and the role."""
-        found = self.found((driver, role))
+        found = self.found(place)
         return not isinstance(found, str) and found.key == target.key
 
     def values(self, signal: Signal, target: Target | None) -> Values:
@@ -109,30 +115,3 @@ class Case:
 def attempt_key(remedy: str, service: str) -> str:
     """The key under which a remedy's use on a service, or in a context, is remembered."""
     return f"{remedy}@{service}"
-
-
-def answered(remedy: Remedy, signals: Sequence[Signal]) -> Signal:
-    """The most urgent signal that the remedy answers. Raises `DoesNotApplyError`."""
-    for signal in signals:
-        if signal.kind in remedy.signal_kinds and (not remedy.slis or signal.sli in remedy.slis):
-            return signal
-    kinds = ", ".join(remedy.signal_kinds)
-    slis = ", ".join(remedy.slis) or "anything"
-    raise DoesNotApplyError(f"it answers {kinds} of {slis}, and no such signal is raised")
-
-
-def check_history(remedy: Remedy, case: Case, context: str, key: str, in_context: str) -> None:
-    """Refuses what was tried in this incident, is cooling down, or did not last. Raises `DoesNotApplyError`.
-
-    `key` and `in_context` are the keys of the remedy's use on the service and in the context.
-    """
-    if key in case.incident.tried:
-        raise DoesNotApplyError(f"tried in this incident: {case.incident.tried[key]}")
-    ended_at_us = case.ended_at_us.get(in_context)
-    if ended_at_us is not None and case.incident.opened_at_us < ended_at_us + remedy.recurrence_us:
-        after_s = max(0, case.incident.opened_at_us - ended_at_us) // 1_000_000
-        raise DoesNotApplyError(f"it did not last: what it ended on `{context}` came back after {after_s} s")
-    used_at_us = case.used_at_us.get(key)
-    if used_at_us is not None and case.now_us < used_at_us + remedy.cooldown_ms * 1000:
-        until_us = used_at_us + remedy.cooldown_ms * 1000
-        raise DoesNotApplyError(f"used on `{case.service.name}` before, cooling down until {until_us} us", until_us)

@@ -6,13 +6,16 @@ Names are taken in order, so that nothing depends on how a catalogue is arranged
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
 
+from autopilot.agents.planner.case import Place
 from autopilot.agents.planner.search import Answer, Constraint
-from autopilot.agents.planner.variables import TYPES, environment_of
+from autopilot.agents.planner.variables import TYPES, Reading, environment_of, reading_of
 from autopilot.policies.cel_engine import names_in
-from autopilot.policies.expression import Environment, Expression
+from autopilot.policies.expression import Environment, Expression, Value
 from autopilot.schemas.configuration import (
+    Autonomy,
     Remedy,
     RemedyAction,
     RemedyCatalogue,
@@ -25,10 +28,16 @@ from autopilot.schemas.events.planner import RiskClass
 from autopilot.schemas.identity import digest_of
 
 MOST_KEPT = 4_096
-Place = tuple[str, str]
-"""Driver and role of a target."""
 Parameters = tuple[tuple[str, Expression], ...]
 T = TypeVar("T")
+
+
+class Rating(NamedTuple):
+    """What a plan is ranked by, besides the confidence in its remedy."""
+
+    risk_class: RiskClass
+    cost: int
+    reversible: bool
 
 
 @dataclass(frozen=True)
@@ -56,12 +65,12 @@ class Means:
         return tuple(Constraint(self.environment.compile(one.holds, bool), one.message) for one in written)
 
     @cached_property
-    def variables_at(self) -> tuple[tuple[Place, tuple[tuple[str, RemedyVariable], ...]], ...]:
-        """Where its variables are read, and which of them at each place."""
-        at: dict[Place, list[tuple[str, RemedyVariable]]] = {}
-        for name, one in self.variables.items():
-            at.setdefault(place_of(one), []).append((name, one))
-        return tuple((place, tuple(variables)) for place, variables in at.items())
+    def readings_at(self) -> tuple[tuple[Place, tuple[Reading, ...]], ...]:
+        """Where its variables are read, and how at each place."""
+        at: dict[Place, list[Reading]] = {}
+        for one in self.variables.values():
+            at.setdefault(place_of(one), []).append(reading_of(one))
+        return tuple((place, tuple(readings)) for place, readings in at.items())
 
     def declared(self, names: Iterable[str]) -> frozenset[str]:
         """Those of the names that are declared variables."""
@@ -162,6 +171,11 @@ class Frame:
     operators_look: bool
     """Whether one of the operators looks at the planner's variables."""
 
+    @cached_property
+    def state_of(self) -> Callable[[Mapping[str, Value]], object]:
+        """Gives the values that make up a state, as something to look up by."""
+        return itemgetter(*self.state) if self.state else lambda _: ()
+
 
 @dataclass(frozen=True)
 class Found:
@@ -170,9 +184,7 @@ class Found:
     answer: Answer
     operators: tuple[Compiled, ...]
     """Those that the plan uses, in order; none when there is no plan."""
-    risk_class: RiskClass
-    cost: int
-    reversible: bool
+    rating: Rating
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,41 @@ class Entry:
     means: Means
     frames: dict[tuple[str, ...], Frame] = field(default_factory=dict, compare=False, repr=False)
     answers: dict[tuple[object, ...], "Found"] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def name(self) -> str:
+        """The remedy's name."""
+        return self.remedy.name
+
+    @cached_property
+    def has_goal(self) -> bool:
+        """Whether a plan for it is searched; otherwise it lists its steps."""
+        return bool(self.remedy.goal)
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of signals that it answers."""
+        return frozenset(self.remedy.signal_kinds)
+
+    @cached_property
+    def slis(self) -> frozenset[str]:
+        """What such a signal may measure; empty for anything."""
+        return frozenset(self.remedy.slis)
+
+    @cached_property
+    def only_observed(self) -> bool:
+        """Whether it is not proposed unless somebody lets it go further."""
+        return self.remedy.autonomy == Autonomy.OBSERVE
+
+    @cached_property
+    def priors(self) -> tuple[int, int]:
+        """Successes and failures of its prior, in thousandths."""
+        return self.remedy.prior_successes_milli, self.remedy.prior_failures_milli
+
+    @cached_property
+    def rating(self) -> Rating:
+        """That of the steps that it lists."""
+        return Rating(self.remedy.risk_class, self.remedy.cost, self.remedy.reversible)
 
     @cached_property
     def precondition(self) -> Expression:
@@ -277,14 +324,12 @@ class Entry:
         look = any(one.looks_at for one in usable)
         return Frame(constraints, tuple(sorted(needed)), tuple(sorted(state)), looks_at, operators, look)
 
-    def answer(self, key: tuple[object, ...], found: Callable[[], "Found"]) -> "Found":
-        """What a search came to that was done before under `key`, or that `found` now does."""
-        kept = self.answers.get(key)
-        if kept is None:
-            if len(self.answers) >= MOST_KEPT:
-                self.answers.clear()
-            kept = self.answers[key] = found()
-        return kept
+    def keep(self, key: tuple[object, ...], found: "Found") -> "Found":
+        """Keeps what a search came to."""
+        if len(self.answers) >= MOST_KEPT:
+            self.answers.clear()
+        self.answers[key] = found
+        return found
 
 
 def entries_of(catalogues: Sequence[RemedyCatalogue]) -> tuple[Entry, ...]:

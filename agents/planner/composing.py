@@ -7,9 +7,10 @@ that the catalogue declares; all that it names must then be known, like all that
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
-from autopilot.agents.planner.catalogue import Compiled, Entry, Found, Frame
+from autopilot.agents.planner.catalogue import Compiled, Entry, Found, Frame, Rating
 from autopilot.agents.planner.incident import Signal
 from autopilot.agents.planner.search import Answer, Operation, Problem, Taken, search
 from autopilot.agents.planner.steps import (
@@ -69,7 +70,7 @@ class _Setting:
     @property
     def usable(self) -> list[_Usable]:
         """The operators, each with its target."""
-        return [_Usable(one, self.case.target(*one.place), self.case, self.signal) for one in self.operators]
+        return [_Usable(one, self.case.target(one.place), self.case, self.signal) for one in self.operators]
 
     @property
     def start(self) -> Mapping[str, Value]:
@@ -85,11 +86,14 @@ class _Setting:
 def composed(entry: Entry, case: Case, signal: Signal) -> Composed:
     """The cheapest plan that reaches the remedy's goal. Raises `DoesNotApplyError` and `ExpressionError`."""
     setting = _setting(entry, case, signal)
-    found = entry.answer(_key(setting), lambda: _found(entry, setting, search(_problem(entry, setting))))
+    key = _key(setting)
+    found = entry.answers.get(key)
+    if found is None:
+        found = entry.keep(key, _found(entry, setting, search(_problem(entry, setting))))
     if not found.operators:
         unusable = "".join(f"; {why}" for why in setting.unusable)
         raise DoesNotApplyError(f"{found.answer.why_not}{unusable}")
-    return _composed(entry, case, setting, found)
+    return Composed(found.rating, entry.means.variables, case, partial(_outline, entry, setting, found.answer))
 
 
 def worst(classes: Iterable[RiskClass]) -> RiskClass:
@@ -103,7 +107,7 @@ def _setting(entry: Entry, case: Case, signal: Signal) -> _Setting:
         check_known([name for name in entry.guarded_by if name not in known], entry.means.variables)
     if not entry.precondition.evaluate({**known, **case.values(signal, None)} if entry.precondition.names else known):
         raise DoesNotApplyError(f"its precondition `{entry.remedy.precondition}` does not hold")
-    if entry.wanted <= known.keys() and not any(isinstance(case.found(one), str) for one in entry.operator_places):
+    if known.keys() >= entry.wanted and case.finds_all(entry.operator_places):
         return _Setting(entry.operators, (), entry.whole, known, case, signal)
     usable, unusable = _usable(entry, case, known)
     frame = entry.frame(usable)
@@ -131,8 +135,7 @@ def _key(setting: _Setting) -> tuple[object, ...]:
     frame, known = setting.frame, setting.known
     fixed = setting.fixed if frame.looks_at else {}
     operators = tuple([one.seen for one in setting.usable]) if frame.operators_look else ()
-    state = tuple([known[name] for name in frame.state])
-    return frame.operators, operators, state, tuple([fixed[name] for name in frame.looks_at])
+    return frame.operators, operators, frame.state_of(known), tuple([fixed[name] for name in frame.looks_at])
 
 
 def _problem(entry: Entry, setting: _Setting) -> Problem:
@@ -158,20 +161,11 @@ def _found(entry: Entry, setting: _Setting, answer: Answer) -> Found:
     return Found(
         answer=answer,
         operators=path,
-        risk_class=worst([entry.remedy.risk_class, *(one.operator.risk_class for one in path)]),
-        cost=sum(one.operator.cost for one in path),
-        reversible=all(_reversible(entry, one) for one in path),
-    )
-
-
-def _composed(entry: Entry, case: Case, setting: _Setting, found: Found) -> Composed:
-    return Composed(
-        risk_class=found.risk_class,
-        cost=found.cost,
-        reversible=found.reversible,
-        variables=entry.means.variables,
-        case=case,
-        calculate=lambda: _outline(entry, setting, found.answer),
+        rating=Rating(
+            risk_class=worst([entry.remedy.risk_class, *(one.operator.risk_class for one in path)]),
+            cost=sum(one.operator.cost for one in path),
+            reversible=all(_reversible(entry, one) for one in path),
+        ),
     )
 
 

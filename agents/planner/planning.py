@@ -7,7 +7,7 @@ from autopilot.agents.planner.flapping import Rhythm, condition_of
 from autopilot.agents.planner.grouping import suspect_of
 from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, OpenPlan, Phase, Trigger, urgency
 from autopilot.agents.planner.look_at import for_no_remedy
-from autopilot.agents.planner.remedies import Candidate, Choice, alternative, choose, why_not_chosen
+from autopilot.agents.planner.remedies import Candidate, Choice, choose
 from autopilot.agents.planner.state import Turn
 from autopilot.schemas.configuration import Autonomy, Service, canonical
 from autopilot.schemas.events.planner import (
@@ -177,28 +177,27 @@ def _search(turn: Turn, incident: Incident, service: Service) -> Choice:
 
 
 def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> None:
-    best, *others = choice.ranked
+    best = choice.ranked[0]
     attempt = incident.plans + 1
     verification = _verification(turn, incident, suspect, best)
-    lesser = [alternative(o.remedy.name, o.posterior.bound_bp, why_not_chosen(best, o)) for o in others]
     remedy = best.remedy
     payload = PlanProposed(
         plan_id=derived_id("plan", incident.incident_id, str(attempt)),
         incident_id=incident.incident_id,
         plan_hash=plan_hash(best.steps, verification),
         remedy=remedy.name,
-        remedy_digest=best.digest,
+        remedy_digest=best.entry.digest,
         summary=f"{remedy.summary}: {'; '.join(_described(step) for step in best.steps)}",
         steps=best.steps,
         verification=verification,
         risk_class=best.risk_class,
-        reversible=best.composed.reversible,
+        reversible=best.composed.rating.reversible,
         blast_radius_bp=best.blast_radius_bp,
         blast_radius_instances=best.composed.outline.instances,
-        cost=best.composed.cost,
-        confidence_bp=best.posterior.bound_bp,
+        cost=best.composed.rating.cost,
+        confidence_bp=best.standing.bound_bp,
         basis=_basis(best),
-        alternatives=lesser + choice.rejected,
+        alternatives=choice.alternatives,
         attempt=attempt,
         expires_at_us=turn.now_us + turn.limits.plan_lifetime_ms * 1000,
     )
@@ -210,7 +209,7 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
         expires_at_us=payload.expires_at_us,
         patience_ms=_patience_ms(payload) + turn.limits.stall_margin_ms,
         steps_digest=best.steps_digest,
-        leaves_nothing=best.composed.reversible and not any(step.compensation for step in best.steps),
+        leaves_nothing=best.composed.rating.reversible and not any(step.compensation for step in best.steps),
     )
     turn.move(incident, Trigger.PLAN_PROPOSED, plan=held, plans=attempt, retry_at_us=0, said="")
     turn.say(payload, incident, suspect)
@@ -244,7 +243,7 @@ def _basis(best: Candidate) -> ConfidenceBasis:
         prior_failures_milli=best.remedy.prior_failures_milli,
         verified=best.tally.verified,
         rejected=best.tally.rejected,
-        mean_bp=best.posterior.mean_bp,
+        mean_bp=best.standing.mean_bp,
     )
 
 

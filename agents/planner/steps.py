@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
-from autopilot.agents.planner.case import Case, DoesNotApplyError, Values
-from autopilot.agents.planner.catalogue import Entry, Instruction, Means, Place, place_of
+from autopilot.agents.planner.case import Case, DoesNotApplyError, Place, Values
+from autopilot.agents.planner.catalogue import Entry, Instruction, Means, Rating, place_of
 from autopilot.agents.planner.incident import Signal
-from autopilot.agents.planner.variables import DECLARED_STATE, Target, value_of
+from autopilot.agents.planner.variables import DECLARED_STATE, Target
 from autopilot.policies.expression import Expression, ExpressionError
 from autopilot.schemas.configuration import RemedyAction, RemedyGate, RemedyStep, RemedyVariable
-from autopilot.schemas.events.planner import REVERT, Action, RiskClass, StageGate, Step
+from autopilot.schemas.events.planner import REVERT, Action, StageGate, Step
 from autopilot.schemas.events.telemetry import Group
 
 CANARY, CONTROL = "canary", "control"
@@ -42,9 +42,7 @@ class Outline:
 class Composed:
     """A plan as far as its rank needs it; the rest is calculated when it is asked for, and only then can fail."""
 
-    risk_class: RiskClass
-    cost: int
-    reversible: bool
+    rating: Rating
     variables: Mapping[str, RemedyVariable]
     case: Case
     calculate: Callable[[], Outline]
@@ -75,23 +73,17 @@ class Composed:
 
 def fixed(entry: Entry, case: Case, signal: Signal) -> Composed:
     """The steps that the remedy itself lists. Raises `DoesNotApplyError` and `ExpressionError`."""
-    remedy = entry.remedy
-    targets = [case.target(*place) for place in entry.places]
+    targets = [case.target(place) for place in entry.places]
     declared = _declared(entry, case) if entry.mentioned else {}
     values = case.values(signal, targets[0])
     if not entry.precondition.evaluate({**declared, **values} if declared else values):
-        raise DoesNotApplyError(f"its precondition `{remedy.precondition}` does not hold")
-    return Composed(
-        risk_class=remedy.risk_class,
-        cost=remedy.cost,
-        reversible=remedy.reversible,
-        variables=entry.means.variables,
-        case=case,
-        calculate=lambda: _outline(entry, case, signal, dict(zip(entry.places, targets, strict=True)), declared),
-    )
+        raise DoesNotApplyError(f"its precondition `{entry.remedy.precondition}` does not hold")
+    calculate = partial(_outline, entry, case, signal, targets, declared)
+    return Composed(entry.rating, entry.means.variables, case, calculate)
 
 
-def _outline(entry: Entry, case: Case, signal: Signal, targets: Mapping[Place, Target], declared: Values) -> Outline:
+def _outline(entry: Entry, case: Case, signal: Signal, found: Sequence[Target], declared: Values) -> Outline:
+    targets = dict(zip(entry.places, found, strict=True))
     values = {place: {**declared, **case.values(signal, target)} for place, target in targets.items()}
     instances = instances_of(entry.blast_radius, values[entry.places[0]])
     return Outline(_sketches(entry, targets, values), instances, targets[entry.places[0]])
@@ -102,12 +94,12 @@ def known_values(means: Means, case: Case) -> Values:
     known = case.declared.get(id(means))
     if known is None:
         known = {}
-        for place, variables in means.variables_at:
-            state = case.state(*place)
-            for name, one in variables:
-                value = value_of(one, state)
+        for place, readings in means.readings_at:
+            state = case.state(place)
+            for reading in readings:
+                value = reading.value(state)
                 if value is not None:
-                    known[name] = value
+                    known[reading.name] = value
         case.declared[id(means)] = known
     return known
 
@@ -185,7 +177,7 @@ def _looked_at(one: Sketch, plan: Composed) -> dict[str, str]:
     keys = {DECLARED_STATE[name] for name in one.names if name in DECLARED_STATE}
     for name in one.names:
         variable = plan.variables.get(name)
-        if variable is not None and variable.key and plan.case.is_at(one.target, *place_of(variable)):
+        if variable is not None and variable.key and plan.case.is_at(one.target, place_of(variable)):
             keys.add(variable.key)
     return {key: one.target.state[key] for key in sorted(keys) if key in one.target.state}
 

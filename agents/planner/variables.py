@@ -103,16 +103,30 @@ def environment_of(declared: Iterable[RemedyVariable]) -> Environment:
     return Environment({**{one.name: TYPES[one.type] for one in declared}, **ENVIRONMENT.variables})
 
 
-def value_of(variable: RemedyVariable, state: Mapping[str, str]) -> Value | None:
-    """A declared variable's value in a target's state, or its default; None when neither gives one.
+class Reading(NamedTuple):
+    """How a declared variable is read from a target's state."""
 
-    A number is the whole part of what the state says, so that `12.5` is 12.
-    """
-    text = state.get(variable.key)
-    read = None if text is None else _READ[variable.type](text)
-    if read is None and variable.default is not None:
-        return variable.default
-    return TYPES[variable.type]() if read is None and not variable.key else read
+    name: str
+    key: str
+    read: Callable[[str], Value | None]
+    otherwise: Value | None
+    """Its default, or what one has that only plans have; None when it then has no value."""
+
+    def value(self, state: Mapping[str, str]) -> Value | None:
+        """Its value in a target's state; None when it has none."""
+        text = state.get(self.key)
+        if text is None:
+            return self.otherwise
+        read = self.read(text)
+        return self.otherwise if read is None else read
+
+
+def reading_of(variable: RemedyVariable) -> Reading:
+    """How the variable is read. A number is the whole part of what the state says, so that `12.5` is 12."""
+    otherwise = variable.default
+    if otherwise is None and not variable.key:
+        otherwise = TYPES[variable.type]()
+    return Reading(variable.name, variable.key, _READ[variable.type], otherwise)
 
 
 def _whole_number(text: str) -> int | None:
@@ -160,12 +174,13 @@ def about_target(target: Target | None, now_us: int) -> Mapping[str, Value]:
 
 
 def _of_target(target: Target, now_us: int) -> dict[str, Value]:
+    stated = target.state.get
     return {
         "has_target": True,
         "target": target.target,
         "target_age_ms": _age_ms(target.observed_at_us, now_us),
-        "release": target.state.get("release", ""),
-        "previous_release": target.state.get("previous_release", ""),
+        "release": stated("release", ""),
+        "previous_release": stated("previous_release", ""),
         "release_age_ms": _age_ms(target.release_changed_at_us, now_us),
         "desired": target.number("desired"),
         "running": target.number("running"),
