@@ -10,7 +10,6 @@ from autopilot.streams.seals import WholeRecord, follows
 FOREIGN = WholeRecord(0, 1_010, b"key-1", b"foreign", ())
 A = records(100)
 SEGMENTS = sealed(A)
-IN_PLACE = (Kind.UNSEALED,)
 IN_A_COPY = (Kind.UNSEALED, Kind.MOVED)
 
 
