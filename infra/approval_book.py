@@ -1,6 +1,6 @@
 """What the approval gateway knows of the log: folded on from where it was read last, not from the beginning each time.
 
-It counts what the agents count: see `projections/admission.py`.
+It counts what the agents count: see `projections/admission.py` and `projections/hearing.py`.
 """
 
 import threading
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from autopilot.projections.admission import Admission
 from autopilot.projections.approvals import AWAITING_APPROVAL, PendingApproval, oldest_first
+from autopilot.projections.hearing import Hearing
 from autopilot.projections.rows import MemoryRows
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Principal
@@ -24,6 +25,7 @@ class ApprovalBook:
     def __init__(self, kafka: Mapping[str, str], registry: SchemaRegistry) -> None:
         self._kafka = kafka
         self._admission = Admission(Codec(registry), AWAITING_APPROVAL.handles, {}, LIVE_RUN)
+        self._hearing = Hearing()
         self._rows = MemoryRows()
         self._next: dict[int, int] = {}
         self._requests: dict[str, int] = {}
@@ -50,7 +52,7 @@ class ApprovalBook:
 
     def _catch_up(self) -> None:
         for record in read_raw(self._kafka, str(Topic.LOG), start=self._next):
-            recorded = self._admission.admit(record)
+            recorded = self._hearing.take(self._admission, record)
             if recorded is not None and type(recorded.payload) in AWAITING_APPROVAL.handles:
                 AWAITING_APPROVAL.apply(self._rows, recorded)
             if recorded is not None and isinstance(recorded.payload, ApprovalRequested):

@@ -2,7 +2,8 @@
 
 What bears another run's header is passed by, what does not decode is (it is in dead letters), and what means nothing
 without a signature is shown only with a valid one: a view that showed a forged approval would lie. The configuration in
-force, and with it the signer list, is folded here for each partition.
+force, and with it the signer list, is folded here for each partition, and so is the time. That signed words count once
+is for each view to see: `autopilot.projections.hearing`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,9 @@ from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event, Recorded, Rejection
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated
+from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.identity import LIVE_RUN
+from autopilot.streams.fold import AHEAD_US
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
 from autopilot.streams.trust import AUTHORITATIVE, SIGNS, check_activation, check_signature, signer_of
 
@@ -21,7 +24,10 @@ _OF_POLICY = SIGNS["policy"] & AUTHORITATIVE
 
 
 class Admission:
-    """Turns records into events. `configurations` is what is in force in each partition; it changes as records come."""
+    """Turns records into events.
+
+    `configurations` is what is in force in each partition, `now_us` its last tick's time; they change as records come.
+    """
 
     def __init__(
         self,
@@ -29,12 +35,14 @@ class Admission:
         types: Iterable[type[Payload]],
         configurations: Mapping[int, Configuration],
         run: str = LIVE_RUN,
+        now_us: Mapping[int, int] | None = None,
     ) -> None:
         self._codec = codec
         self._run = run.encode()
-        wanted: set[type[Payload]] = {*types, ConfigurationActivated}
+        wanted: set[type[Payload]] = {*types, ConfigurationActivated, Tick}
         self.wanted = frozenset(model.event_type().encode() for model in wanted)
         self.configurations = dict(configurations)
+        self.now_us = dict(now_us or {})
         self.activated: set[int] = set()
         """Partitions whose configuration has changed; for whoever stores it, who clears this."""
         self._signers = {partition: c.signers() for partition, c in self.configurations.items()}
@@ -47,6 +55,9 @@ class Admission:
             event = self._codec.decode(record.value)
         except ContractError:
             return None
+        if isinstance(event.payload, Tick):
+            partition = record.position.partition
+            self.now_us[partition] = time_after(self.now_us.get(partition, 0), event.payload, record)
         if event.type in AUTHORITATIVE:
             signed_by = self._signer(record, event)
             if signed_by is None:
@@ -78,6 +89,13 @@ class Admission:
         self._signers[partition] = outcome.signers()
         self.activated.add(partition)
         return activation.author
+
+
+def time_after(now_us: int, tick: Tick, record: Record) -> int:
+    """The time after a tick: as for the agents one that is late changes nothing, nor one far ahead of its record."""
+    recorded_us = record.timestamp_ms * 1_000
+    is_ahead = 0 < recorded_us < tick.at_us - AHEAD_US
+    return now_us if is_ahead else max(now_us, tick.at_us)
 
 
 def _may_sign(principal: Principal, event_type: str) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from autopilot.projections.admission import Admission
+from autopilot.projections.hearing import Hearing
 from autopilot.projections.projection import Projection
-from autopilot.projections.store import Store
+from autopilot.projections.store import Standing, Store
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
@@ -39,22 +40,29 @@ class LogFold:
         self._foldings = foldings
         self.starts = {p: min(f.store.offsets.get(p, 0) for f in foldings) for p in partitions}
         types = {model for folding in foldings for model in folding.projection.handles}
-        self._admission = Admission(codec, types, self._configurations(), run)
+        standing = [folding.store.standing() for folding in foldings]
+        self._hearings = [Hearing(one.heard) for one in standing]
+        self._admission = Admission(codec, types, *self._begins(standing, run))
         self._takers = {
-            model: [(f.projection.handlers[model], f.store) for f in foldings if model in f.projection.handles]
+            model: [
+                (f.projection.handlers[model], f.store, hearing)
+                for f, hearing in zip(foldings, self._hearings, strict=True)
+                if model in f.projection.handles
+            ]
             for model in types
         }
         self._next = dict(self.starts)
         self.records = 0
 
-    def _configurations(self) -> dict[int, Configuration]:
-        """What is in force where reading begins: what the store says that has come least far."""
-        found = {}
-        known = [(folding.store, folding.store.configurations()) for folding in self._foldings]
+    def _begins(self, standing: Sequence[Standing], run: str) -> tuple[dict[int, Configuration], str, dict[int, int]]:
+        """What is in force and the time where reading begins: what the store says that has come least far."""
+        configurations, now_us = {}, {}
+        known = list(zip(self._foldings, standing, strict=True))
         for partition, start in self.starts.items():
-            _, configurations = next(one for one in known if one[0].offsets.get(partition, 0) == start)
-            found[partition] = configurations.get(partition, Configuration())
-        return found
+            there = next(one for folding, one in known if folding.store.offsets.get(partition, 0) == start)
+            configurations[partition] = there.configurations.get(partition, Configuration())
+            now_us[partition] = there.now_us.get(partition, 0)
+        return configurations, run, now_us
 
     def take(self, messages: Sequence[Message]) -> None:
         """Folds messages, which follow on the last ones of their partitions; nothing is committed."""
@@ -74,20 +82,24 @@ class LogFold:
 
     def _apply(self, recorded: Recorded[Payload]) -> None:
         _, partition, offset = recorded.position
-        for handler, store in self._takers.get(type(recorded.payload), ()):
-            if offset >= store.offsets.get(partition, 0):
+        now_us = self._admission.now_us.get(partition, 0)
+        for handler, store, hearing in self._takers.get(type(recorded.payload), ()):
+            if offset >= store.offsets.get(partition, 0) and hearing.is_news(recorded, now_us):
                 handler(store, recorded)
 
     def commit(self) -> None:
-        """Writes each store's rows together with its offsets."""
+        """Writes each store's rows together with its offsets, and with what it has heard."""
         activated = {p: self._admission.configurations[p] for p in self._admission.activated}
         self._admission.activated.clear()
-        for folding in self._foldings:
+        for folding, hearing in zip(self._foldings, self._hearings, strict=True):
             known = folding.store.offsets
             offsets = {p: max(n, known.get(p, 0)) for p, n in self._next.items()}
-            # a store that is ahead has a later configuration than the one that was read just now
+            # a store that is ahead has a later configuration and time than those that were read just now
             own = {p: c for p, c in activated.items() if offsets[p] == self._next[p]}
-            folding.store.commit(offsets, own)
+            times = {p: at for p, at in self._admission.now_us.items() if offsets[p] == self._next[p]}
+            heard = {p: hearing.heard[p] for p in hearing.changed}
+            hearing.changed.clear()
+            folding.store.commit(offsets, Standing(own, heard, times))
 
 
 def _event_type(message: Message) -> bytes | None:

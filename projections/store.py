@@ -2,7 +2,8 @@
 
 Layout, all keys and values bytes: `r` + key is the change number (8 bytes) and the row as canonical JSON; `s` + change
 number is the key of the row that changed last then; `o` holds the offsets, `c` + partition the configuration in force
-there, `q` the last change number. A reader may ask what has changed since any number, also after a restart.
+there, `h` + partition what was heard there, `t` the time in each, `q` the last change number. A reader may ask what
+has changed since any number, also after a restart.
 
 A write reaches the operating system before it is reported, so that the process may be killed at any point. After a
 power failure the end of the writes may be missing; offsets are missing with them, and Kafka still has the records.
@@ -15,13 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import TypeAdapter
 from rocksdict import Options, Rdict, WriteBatch
 
 from autopilot.projections.rows import Row, digest_of_rows, is_shown
 from autopilot.schemas.configuration import Configuration, canonical
+from autopilot.streams.repetition import Heard
 
-_ROW, _CHANGE, _CONFIGURATION = b"r", b"s", b"c"
-_OFFSETS, _LAST = b"o", b"q"
+_ROW, _CHANGE, _CONFIGURATION, _HEARD = b"r", b"s", b"c", b"h"
+_OFFSETS, _TIMES, _LAST = b"o", b"t", b"q"
+_HEARD_JSON: Final = TypeAdapter(Heard)
 _NUMBER_BYTES: Final = 8
 CACHED_ROWS: Final = 100_000
 """Rows that are kept decoded; when there are more, all are forgotten and read again."""
@@ -45,6 +49,18 @@ class Content:
     keys: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What goes with the rows, by partition: the configuration in force, what was heard, and the last tick's time."""
+
+    configurations: Mapping[int, Configuration] = field(default_factory=dict)
+    heard: Mapping[int, Heard] = field(default_factory=dict)
+    now_us: Mapping[int, int] = field(default_factory=dict)
+
+
+NOTHING: Final = Standing()
+
+
 class Store:
     """The rows of one projection. One thread folds and commits; any thread may read what was committed."""
 
@@ -60,7 +76,8 @@ class Store:
         self._cache: dict[str, Row | None] = {}
         self._changed: dict[str, None] = {}
         self.last_change = int.from_bytes(self._db.get(_LAST) or b"", "big")
-        self.offsets: dict[int, int] = {int(p): n for p, n in json.loads(self._db.get(_OFFSETS) or b"{}").items()}
+        self.offsets = _numbers_in(self._db.get(_OFFSETS))
+        self._times = _numbers_in(self._db.get(_TIMES))
 
     # -- rows, for the fold ------------------------------------------------------------------------------------------
 
@@ -84,21 +101,24 @@ class Store:
             self._cache[key] = None
             self._changed[key] = None
 
-    def commit(self, offsets: Mapping[int, int], configurations: Mapping[int, Configuration]) -> None:
-        """Writes the rows that changed since the last commit, the offsets and configurations that go with them."""
+    def commit(self, offsets: Mapping[int, int], standing: Standing = NOTHING) -> None:
+        """Writes the rows that changed since the last commit, the offsets that go with them, and what else changed."""
         batch = WriteBatch(raw_mode=True)
         number = self.last_change
         for key in self._changed:
             number += 1
             self._write(batch, number, key, self._cache[key])
-        for partition, configuration in configurations.items():
+        for partition, configuration in standing.configurations.items():
             batch.put(_CONFIGURATION + str(partition).encode(), configuration.model_dump_json().encode())
-        merged = {**self.offsets, **offsets}
+        for partition, heard in standing.heard.items():
+            batch.put(_HEARD + str(partition).encode(), _HEARD_JSON.dump_json(heard))
+        merged, times = {**self.offsets, **offsets}, {**self._times, **standing.now_us}
         batch.put(_OFFSETS, json.dumps(merged).encode())
+        batch.put(_TIMES, json.dumps(times).encode())
         batch.put(_LAST, number.to_bytes(_NUMBER_BYTES, "big"))
         with self._lock:
             self._db.write(batch)
-            self.offsets, self.last_change = merged, number
+            self.offsets, self._times, self.last_change = merged, times, number
         self._changed.clear()
 
     def _write(self, batch: Any, number: int, key: str, row: Row | None) -> None:
@@ -112,11 +132,15 @@ class Store:
             batch.put(_ROW + name, stamp + canonical(row).encode())
         batch.put(_CHANGE + stamp, name)
 
-    def configurations(self) -> dict[int, Configuration]:
-        """The configuration in force in each partition, as committed."""
+    def standing(self) -> Standing:
+        """What goes with the rows, as committed."""
         with self._lock:
-            stored = list(self._scan(_CONFIGURATION))
-        return {int(key[1:]): Configuration.model_validate_json(value) for key, value in stored}
+            stored, heard, times = list(self._scan(_CONFIGURATION)), list(self._scan(_HEARD)), dict(self._times)
+        return Standing(
+            {int(key[1:]): Configuration.model_validate_json(value) for key, value in stored},
+            {int(key[1:]): _HEARD_JSON.validate_json(value) for key, value in heard},
+            times,
+        )
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -166,6 +190,10 @@ class Store:
             if not key.startswith(prefix):
                 return
             yield key, value
+
+
+def _numbers_in(value: bytes | None) -> dict[int, int]:
+    return {int(partition): number for partition, number in json.loads(value or b"{}").items()}
 
 
 def _row_in(value: bytes | None) -> Row | None:

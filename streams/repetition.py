@@ -18,7 +18,7 @@ An activation that is older than the one in force does not count either (`stream
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from autopilot.schemas.envelope import Event, Rejection
+from autopilot.schemas.envelope import Event, Recorded, Rejection
 from autopilot.schemas.events.effector import TargetObserved
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
@@ -57,7 +57,9 @@ class Heard:
     swept_us: int = 0
 
 
-def check_repetition(record: Record, event: Event[Any], signed_by: str, heard: Heard, now_us: int) -> Rejection | None:
+def check_repetition(
+    record: Record | Recorded[Any], event: Event[Any], signed_by: str, heard: Heard, now_us: int
+) -> Rejection | None:
     """Why signed words do not count where they stand, or now; what counts is noted in `heard`.
 
     `now_us` is the last tick's time.
@@ -78,7 +80,7 @@ def check_repetition(record: Record, event: Event[Any], signed_by: str, heard: H
     return _check_once(event, heard, now_us, said_at_us + HEARD_US)
 
 
-def check_place(record: Record, event: Event[Any]) -> Rejection | None:
+def check_place(record: Record | Recorded[Any], event: Event[Any]) -> Rejection | None:
     """Why a record does not count where it stands: what the log caused stands in the partition of its cause."""
     envelope, here = event.envelope, record.position
     if envelope.cause_topic != here.topic or envelope.cause_partition == here.partition:

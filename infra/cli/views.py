@@ -17,6 +17,7 @@ from autopilot.infra.settings import NotUpError, Settings, kafka_config
 from autopilot.projections.admission import Admission
 from autopilot.projections.approvals import PendingApproval, pending_approvals
 from autopilot.projections.client import Client
+from autopilot.projections.hearing import Hearing
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Recorded
@@ -51,9 +52,9 @@ def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[]
 
 def log_of(settings: Settings) -> Iterator[Recorded[Payload]]:
     """Every event of this run on the log that counts, each partition in order: as the views are shown it."""
-    admission = Admission(Codec(registry_of(settings)), EVENT_TYPES.values(), {}, settings.run)
+    admission, hearing = Admission(Codec(registry_of(settings)), EVENT_TYPES.values(), {}, settings.run), Hearing()
     for record in read_raw(kafka_config(settings), str(Topic.LOG)):
-        recorded = admission.admit(record)
+        recorded = hearing.take(admission, record)
         if recorded is not None:
             yield recorded
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,7 @@ from autopilot.projections.client import Client
 from autopilot.projections.rebuild import Rebuilt, rebuild
 from autopilot.projections.shelf import RebuildUnderWayError, Shelf
 from autopilot.schemas.registry import BundledRegistry
+from autopilot.streams.record import EVENT_TYPE, SIGNATURE
 
 pytestmark = pytest.mark.kafka
 PROGRAM = Path(__file__).with_name("projector_program.py")
@@ -142,6 +144,24 @@ def test_a_rebuild_takes_over_while_the_old_view_is_served(
         more = write(cluster, long_log(records, 2)) + len(records)
         wait_until(lambda: projector.caught_up(more), 30, "the views", tmp_path / "projector.log")
         assert len(client.incidents().incidents) == 2 * len(incidents.incidents)
+
+
+def test_copies_of_signed_words_change_no_view_and_no_rebuild_also_after_a_restart(
+    cluster: dict[str, str], projector: Process, tmp_path: Path
+) -> None:
+    records = course(60)
+    signed = [r for r in records if SIGNATURE in r.headers and r.headers[EVENT_TYPE] != b"ConfigurationActivated"]
+    count = write(cluster, records)
+    projector.start()
+    wait_until(lambda: projector.caught_up(count), 30, "the views", tmp_path / "projector.log")
+    before = digests(projector)
+    for _ in range(2):
+        projector.end(signal.SIGKILL)
+        count += write(cluster, signed)
+        projector.start()
+        wait_until(partial(projector.caught_up, count), 30, "the views", tmp_path / "projector.log")
+        assert digests(projector) == before
+    assert {name: one.digest for name, one in rebuilt(cluster, tmp_path / "fresh").items()} == before
 
 
 def _generation(client: Client, name: str) -> int:

@@ -39,7 +39,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
         for event in events:
             if type(event.payload) in KNOWN[name].handles:
                 KNOWN[name].apply(view.store, event)
-        view.store.commit(ends, {})
+        view.store.commit(ends)
     yield Source(KNOWN, known, ends)
     for view in known.values():
         view.close()

@@ -40,7 +40,7 @@ class Run:
             self.rows.pop(key, None)
             self.store.delete(key)
         elif what == "commit":
-            self.store.commit({0: self.steps}, {})
+            self.store.commit({0: self.steps})
             self.kept, self.kept_steps = dict(self.rows), self.steps
         else:  # what was not committed is lost, with its offsets
             self.store.close()

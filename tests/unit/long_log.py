@@ -1,15 +1,19 @@
 """A long log from a short one: the ordinary course of some incidents, again and again under other ids.
 
-The ids of a copy differ in their last digits, and what bears an agent's signature is signed anew, so that the whole
-is a log that every reader takes for true. Times and event ids repeat; no view keeps anything by them.
+The ids of a copy differ in their last digits, and what bears an agent's signature is said about a later record, under
+an event id of its own, and signed anew: the whole is a log that every reader takes for true, and for no repetition.
+Times repeat; no view keeps anything by them.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from loop import KEYS, Loop
 
+from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
+from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.kafka import producer
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
 from autopilot.streams.trust import SIGNS
@@ -18,6 +22,9 @@ PARTITIONS = 4
 _ID = re.compile(rb"\b([a-z]{2,4}-[0-9a-f]{8})[0-9a-f]{8}\b")
 _SIGNED_BY = {kind: KEYS[agent] for agent, kinds in SIGNS.items() for kind in kinds}
 _ONCE = {b"ConfigurationActivated"}
+_APART = 1_000_000
+"""By how much the offsets of causes differ between two copies; more than a log has records."""
+CODEC = Codec(BundledRegistry())
 
 
 def course(seconds: int = 120, partitions: int = PARTITIONS) -> list[Record]:
@@ -39,8 +46,16 @@ def numbered(record: Record, number: int) -> Record:
     kind = record.headers[EVENT_TYPE].decode()
     headers = record.headers
     if kind in _SIGNED_BY:
+        value = _said_later(value, number)
         headers = {**headers, SIGNATURE: _SIGNED_BY[kind].sign(kind, record.key, value)}
     return record._replace(value=value, headers=headers)
+
+
+def _said_later(value: bytes, number: int) -> bytes:
+    event = CODEC.decode(value)
+    envelope = event.envelope
+    again = {"event_id": f"{envelope.event_id}-{number}", "cause_offset": envelope.cause_offset + number * _APART}
+    return CODEC.encode(replace(event, envelope=envelope.model_copy(update=again)))
 
 
 def long_log(records: list[Record], copies: int) -> Iterator[Record]:

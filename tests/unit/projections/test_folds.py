@@ -8,11 +8,13 @@ from functools import cache
 import pytest
 from long_log import PARTITIONS, course
 from loop import ADMINISTRATOR
+from pydantic import TypeAdapter
 
 from autopilot.projections.admission import Admission
 from autopilot.projections.agents import AgentRow
 from autopilot.projections.budgets import BudgetRow
 from autopilot.projections.catalogue import NAMES, projections
+from autopilot.projections.hearing import Hearing
 from autopilot.projections.incidents import IncidentRow
 from autopilot.projections.projection import Projection, folded
 from autopilot.projections.rows import MemoryRows, Row
@@ -22,11 +24,13 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Draft, Recorded
 from autopilot.schemas.events import EVENT_TYPES
+from autopilot.schemas.events.people import Halt
 from autopilot.schemas.events.planner import IncidentOpened
 from autopilot.schemas.events.policy import AuthorizationRevoked, PlanAuthorized
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Record
+from autopilot.streams.repetition import HEARD_US, Heard
 
 KNOWN = projections(PARTITIONS)
 INCIDENTS = 2 * PARTITIONS
@@ -177,6 +181,75 @@ def test_a_digest_tells_one_event_less(name: str) -> None:
         return
     without = [*events()[:last], *events()[last + 1 :]]
     assert digest(KNOWN[name], without, MemoryRows) != digest(KNOWN[name], events(), MemoryRows)
+
+
+# -- repetition ------------------------------------------------------------------------------------------------------
+
+HEARD = TypeAdapter(Heard)
+IN_FORCE = (b"ConfigurationActivated",)
+"""Whose copy puts in force what is in force."""
+
+
+def with_copies(seed: int) -> list[Record]:
+    """The log, with copies of signed words at later offsets of their partitions."""
+    chance, copied = random.Random(seed), []
+    for partition in range(PARTITIONS):
+        told: list[Record] = []
+        signed: list[Record] = []
+        for record in (each for each in records() if each.position.partition == partition):
+            told.append(record)
+            signed += [record] if SIGNATURE in record.headers and record.headers[EVENT_TYPE] not in IN_FORCE else []
+            if signed and chance.random() < 0.2:
+                told.append(chance.choice(signed)._replace(timestamp_ms=record.timestamp_ms))
+        told += [each._replace(timestamp_ms=told[-1].timestamp_ms) for each in signed]
+        copied += [r._replace(position=r.position._replace(offset=at)) for at, r in enumerate(told)]
+    return copied
+
+
+def news(log: Iterable[Record], types: Iterable[type[Payload]], chance: random.Random) -> list[Recorded[Payload]]:
+    """The events of those types that count, for a reader that starts again at any point with what it has kept."""
+    kinds = frozenset(types)
+    admission, hearing, taken = Admission(Codec(BundledRegistry()), kinds, {}), Hearing(), []
+    for record in log:
+        if chance.random() < 0.05:
+            kept = {partition: HEARD.dump_json(heard) for partition, heard in hearing.heard.items()}
+            hearing = Hearing({partition: HEARD.validate_json(heard) for partition, heard in kept.items()})
+            admission = Admission(Codec(BundledRegistry()), kinds, admission.configurations, now_us=admission.now_us)
+        event = hearing.take(admission, record)
+        taken += [event] if event is not None and type(event.payload) in kinds else []
+    return taken
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_of_signed_words_at_later_offsets_are_not_shown_again(name: str) -> None:
+    projection, chance = KNOWN[name], random.Random(name)
+    once = [event for event in events() if type(event.payload) in projection.handles]
+    shown = news(with_copies(1), projection.handles, chance)
+    assert [event.event for event in shown] == [event.event for event in once]
+    assert len(admitted(with_copies(1))) > 1.2 * len(events())
+
+
+def test_what_is_remembered_of_words_does_not_grow_with_the_log() -> None:
+    admission, hearing = Admission(Codec(BundledRegistry()), EVENT_TYPES.values(), {}), Hearing()
+    for record in with_copies(2):
+        hearing.take(admission, record)
+    answers = [len(last.event_ids) for heard in hearing.heard.values() for last in heard.answers.values()]
+    assert len(hearing.heard) == PARTITIONS
+    assert 0 < sum(answers) < 20 * PARTITIONS
+
+
+def test_an_order_of_more_than_a_day_ago_is_not_shown_as_new() -> None:
+    admission, hearing = Admission(Codec(BundledRegistry()), [Halt], {}), Hearing()
+    for record in records():
+        hearing.take(admission, record)
+    last = [record for record in records() if record.position.partition == 0][-1]
+    mint = Mint(Codec(BundledRegistry()), "ada", PARTITIONS, key=ADMINISTRATOR, signs=frozenset({"Halt"}))
+    order, taken = Halt(scope="*", ordered_by="ada", reason="r"), []
+    for ago_us in (HEARD_US, HEARD_US + 1):
+        out = mint.record(mint.outside_event(Draft(order, ""), admission.now_us[0] - ago_us), 0)
+        place = last.position._replace(offset=last.position.offset + 1)
+        taken.append(hearing.take(admission, Record(place, last.timestamp_ms, out.key, out.value, out.headers)))
+    assert [event is not None for event in taken] == [True, False]
 
 
 # -- admission -------------------------------------------------------------------------------------------------------
