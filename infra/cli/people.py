@@ -6,7 +6,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from autopilot.infra.cli.output import NO, AsJson, AsPerson, date_time, print_json, print_table, refuse
+from autopilot.infra.cli.output import NO, AsJson, AsPerson, announce, date_time, print_json, print_table, refuse
 from autopilot.infra.cli.views import waiting
 from autopilot.infra.composition import publisher_of, registry_of
 from autopilot.infra.keys import load_key
@@ -18,6 +18,7 @@ from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.policy import (
     ApprovalRefused,
+    ApprovalRequested,
     AuthorizationRevoked,
     PlanAuthorized,
     PlanDenied,
@@ -103,12 +104,23 @@ def reject(
 
 
 def _request(prefix: str) -> PendingApproval:
-    matching = [pending for pending in waiting(Settings()) if pending.approval_id.startswith(prefix)]
+    settings = Settings()
+    matching = [pending for pending in waiting(settings) if pending.approval_id.startswith(prefix)]
     if not matching:
-        refuse(f"no request `{prefix}` waits for approval; `autopilot approvals` lists them", NO)
+        refuse(_not_waiting(settings, prefix), NO)
     if len(matching) > 1:
         refuse(f"`{prefix}` is the beginning of {len(matching)} ids: say more of it")
     return matching[0]
+
+
+def _not_waiting(settings: Settings, prefix: str) -> str:
+    """Why there is no such request: it is over, or there never was one."""
+    asked = read(kafka_config(settings), registry_of(settings), str(Topic.LOG), types=(ApprovalRequested,))
+    for request in (recorded.payload for recorded in asked):
+        if isinstance(request, ApprovalRequested) and request.approval_id.startswith(prefix):
+            incident_id = request.decision.incident_id
+            return f"`{request.approval_id}` waits no longer; `autopilot timeline {incident_id}` says what became of it"
+    return f"no request `{prefix}` waits for approval; `autopilot approvals` lists them"
 
 
 def _answer(
@@ -121,6 +133,9 @@ def _answer(
     answer = _policy_answer(settings, request, event_id, wait_s)
     if answer is not None:
         typer.echo(f"{answer.event_type()}: {why(answer)}")
+    else:
+        course = f"`autopilot timeline {request.incident_id}`"
+        announce(f"nothing is decided after {wait_s:g} s; {course} tells it, `autopilot approvals` who else is needed")
     granted = isinstance(payload, ApprovalGranted)
     if isinstance(answer, ApprovalRefused) or (granted and isinstance(answer, PlanDenied | AuthorizationRevoked)):
         raise typer.Exit(NO)
