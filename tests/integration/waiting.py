@@ -12,5 +12,5 @@ def eventually(found: Callable[[], T], timeout_s: float, what: Callable[[], str]
     deadline = time.monotonic() + timeout_s
     while not (value := found()):
         assert time.monotonic() < deadline, what()
-        time.sleep(0.1)
+        time.sleep(0.3)
     return value
