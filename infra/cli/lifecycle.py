@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autopilot.infra.cli.output import NO, AsJson, announce, print_json, print_table, refuse
+from autopilot.infra.cli.output import NO, AsJson, announce, print_json, print_table, refuse, uptime
 from autopilot.infra.composition import PROCESSES
 from autopilot.infra.platform.processes import tail
 from autopilot.infra.settings import Settings, sources_of
@@ -125,6 +125,6 @@ def _print_parts(parts: list[Part], as_json: bool) -> None:
         return
     print_table(
         ("process", "state", "pid", "up", "address"),
-        ((p.name, p.state.lower(), p.pid or "", f"{p.uptime_s} s" if p.pid else "", p.detail) for p in parts),
+        ((p.name, p.state.lower(), p.pid or "", uptime(p.uptime_s) if p.pid else "", p.detail) for p in parts),
         "",
     )

@@ -5,10 +5,12 @@ Errors that a person can mend end with one line and exit code 2; anything else i
 """
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 
 import typer
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from autopilot.infra.cli.output import REFUSED
 from autopilot.infra.errors import MendableError
@@ -101,9 +103,19 @@ def main() -> None:
         if error.title != "Settings":
             raise
         for detail in error.errors(include_url=False):
-            name = ".".join(str(part) for part in detail["loc"])
-            typer.echo(f"error: setting `{name}` is {detail['input']!r}: {detail['msg']}", err=True)
+            typer.echo(f"error: {_of_setting(detail)}", err=True)
         sys.exit(REFUSED)
+
+
+def _of_setting(detail: ErrorDetails) -> str:
+    from autopilot.infra.settings import Settings  # loaded already when one of them is wrong
+
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        near = get_close_matches(name, Settings.model_fields, n=1)
+        meant = f"did you mean `{near[0]}`?" if near else "`autopilot config` shows those that there are"
+        return f"there is no setting `{name}` (it is {detail['input']!r}); {meant}"
+    return f"setting `{name}` is {detail['input']!r}, expected {detail['msg'].removeprefix('Input should be ')}"
 
 
 if __name__ == "__main__":

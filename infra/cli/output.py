@@ -77,6 +77,16 @@ def duration(took_ms: int) -> str:
     return f"{took_ms / 1_000:.1f} s" if took_ms < 120_000 else f"{took_ms // 60_000} min {took_ms // 1_000 % 60} s"
 
 
+def uptime(up_s: int) -> str:
+    """How long something has been up, as people read it: the two largest units."""
+    if up_s < 120:
+        return f"{up_s} s"
+    if up_s < 2 * 3_600:
+        return f"{up_s // 60} min"
+    hours = up_s // 3_600
+    return f"{hours} h {up_s // 60 % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return asdict(value)

@@ -80,7 +80,24 @@ def test_a_setting_out_of_bounds_is_named(monkeypatch: pytest.MonkeyPatch, capsy
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == output.REFUSED
-    assert "setting `partitions` is 'none'" in capsys.readouterr().err
+    assert "setting `partitions` is 'none', expected a valid integer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("snapshot_evry = 300", "there is no setting `snapshot_evry` (it is 300); did you mean `snapshot_every`?"),
+        ("colour = 'red'", "there is no setting `colour` (it is 'red'); `autopilot config` shows those that there are"),
+    ],
+)
+def test_a_setting_that_there_is_not_is_told_with_the_one_that_was_meant(
+    line: str, error: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "autopilot.toml").write_text(f"{line}\n")
+    monkeypatch.setattr("sys.argv", ["autopilot", "status"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (output.REFUSED, f"error: {error}\n")
 
 
 def test_a_file_that_is_in_the_way_is_named_in_one_line(
@@ -157,6 +174,14 @@ def test_logs_end_with_what_was_written_last(home: Path) -> None:
 )
 def test_durations_read_well(took_ms: int, shown: str) -> None:
     assert output.duration(took_ms) == shown
+
+
+@pytest.mark.parametrize(
+    ("up_s", "shown"),
+    [(0, "0 s"), (119, "119 s"), (2_951, "49 min"), (7_200, "2 h 0 min"), (90_061, "25 h 1 min"), (176_400, "2 d 1 h")],
+)
+def test_uptimes_read_well(up_s: int, shown: str) -> None:
+    assert output.uptime(up_s) == shown
 
 
 # -- dead letters ------------------------------------------------------------------------------------------------------
