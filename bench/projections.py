@@ -1,9 +1,9 @@
 """Rebuilding views from Kafka, one process on one core, beside a Faust table that builds the same view.
 
 The log is the ordinary course of incidents through the five agents, under other ids again and again: 20 kinds of event
-in the shares that the agents make. Rates count control events, decoded or passed by because no view wants them; ticks
-are passed by their header, and are measured apart as a second mix, the one of a minute with one incident. Rates are per
-second of processor time of the whole process, Faust's too; the note has the rate by the clock.
+in the shares that the agents make. Rates count control events, decoded or passed by because no view wants them; ticks,
+which every view reads for the time alone, are measured apart as a second mix, the one of a minute with one incident.
+Rates are per second of processor time of the whole process, Faust's too; the note has the rate by the clock.
 """
 
 import subprocess
