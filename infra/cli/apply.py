@@ -84,9 +84,9 @@ def checked(
 def bundle_findings(loaded: Sequence[Loaded], ruling: Sequence[Document]) -> list[Finding]:
     """The bundles of a folder that do not rule: they change through their life cycle, not by `apply`."""
     known = {(doc.name, doc.digest) for doc in ruling}
-    expected = "a bundle that rules: put it through `autopilot policy submit`, `review`, `shadow start` and `activate`"
+    expected = "one that rules: put it through `autopilot policy submit`, `review`, `shadow start` and `activate`"
     return [
-        item.finding(["name"], item.name, expected)
+        item.finding(["version"], f"{item.name}@{getattr(item.model, 'version', '')}", expected)
         for item in loaded
         if item.kind == "PolicyBundle" and (item.name, item.document().digest) not in known
     ]

@@ -12,6 +12,7 @@ from autopilot.infra.governance import address, place_of, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.settings import Settings
 from autopilot.schemas.events.governance import RemedyAutonomyChanged
+from autopilot.schemas.written import Autonomy
 
 app = typer.Typer(help="How far remedies may go.", no_args_is_help=True)
 
@@ -37,7 +38,7 @@ def list_autonomy(as_json: AsJson = False) -> None:
 def set_autonomy(
     remedy: Annotated[str, typer.Argument(help="Name of the remedy.")],
     service: Annotated[str, typer.Argument(help="The service.")],
-    level: Annotated[str, typer.Argument(help="observe, recommend, approve, act_and_tell or act.")],
+    level: Annotated[Autonomy, typer.Argument(help="How far it may go.")],
     person: AsPerson,
     reason: Reason,
 ) -> None:
@@ -53,13 +54,13 @@ def set_autonomy(
         remedy=remedy,
         remedy_digest=str(row["digest"]),
         service=service,
-        autonomy=level,
+        autonomy=level.value,
         evidence=[str(one) for one in row["evidence"]] if isinstance(row["evidence"], list) else [],
         changed_by=person,
         reason=reason,
     )
     said = address(cluster_of(settings), load_key(settings.keys, person), change, str(row["domain"]), service)
-    tell(said, f"{remedy} on {service} is now {level}")
+    tell(said, f"{remedy} on {service} is now {level.value}")
 
 
 def _autonomies() -> list[dict[str, object]]:

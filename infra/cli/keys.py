@@ -1,18 +1,20 @@
 """`autopilot keys`: the people and agents whose signatures count, by the keys of this home."""
 
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 import yaml
 
 from autopilot.infra.activation import activation, check_author, configuration_in_force
-from autopilot.infra.cli.output import NO, AsJson, AsPerson, print_json, print_table, refuse
+from autopilot.infra.cli.output import NO, AsJson, AsPerson, announce, print_json, print_table, refuse
 from autopilot.infra.cli.saying import cluster_of
 from autopilot.infra.governance import broadcast_in_turn
 from autopilot.infra.keys import load_key, new_key_beside, take_over
 from autopilot.infra.pins import advice, not_pinned, pinned_administrators
 from autopilot.infra.settings import Settings
 from autopilot.infra.signers import ADMINISTRATOR, DEFAULT_ROLES, add_principal, principals, rotated, signers_of
+from autopilot.schemas.configuration import Role
 from autopilot.schemas.signing import key_id
 
 app = typer.Typer(help="Keys of this home, and the signer list that they make.", no_args_is_help=True)
@@ -44,8 +46,15 @@ def new(
 
     Examples: autopilot keys new ada --role approver --role operator; autopilot keys new carl --role author
     """
-    made = add_principal(Settings().keys, name, role)
-    typer.echo(f"{made.name}: key {key_id(made.public_key)}, roles {', '.join(made.roles)}")
+    keys = Settings().keys
+    before = next((known.roles for known in principals(keys) if known.name == name), None)
+    made = add_principal(keys, name, role)
+    was = f" instead of {', '.join(before)}" if before is not None and sorted(before) != sorted(made.roles) else ""
+    typer.echo(f"{made.name}: key {key_id(made.public_key)}, roles {', '.join(made.roles)}{was}")
+    for group in sorted(set(made.roles) - set(Role)):
+        near = get_close_matches(group, list(Role), n=1)
+        meant = f"; did you mean `{near[0]}`" if near else ""
+        announce(f"`{group}` is a group that policy bundles may name as approvers, and no role{meant}")
 
 
 @app.command()

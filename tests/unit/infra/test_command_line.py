@@ -160,6 +160,25 @@ def test_keys_are_made_listed_and_printed_as_signers() -> None:
     assert "name: ada" in printed
 
 
+def test_a_key_that_is_there_gets_other_roles_and_that_is_said() -> None:
+    made = RUNNER.invoke(APP, ["keys", "new", "ada", "--role", "approver", "--role", "operator"])
+    assert (made.output.endswith("roles approver, operator\n"), made.stderr) == (True, "")
+    again = RUNNER.invoke(APP, ["keys", "new", "ada", "--role", "opreator"])
+    assert again.stdout.endswith("roles opreator instead of approver, operator\n")
+    told = " ".join(again.stderr.split())
+    assert (
+        told
+        == ".. `opreator` is a group that policy bundles may name as approvers, and no role; did you mean `operator`"
+    )
+
+
+def test_a_level_of_autonomy_that_there_is_not_is_refused_before_it_is_said_to_the_log() -> None:
+    result = RUNNER.invoke(APP, ["autonomy", "set", "restart", "cart", "sometimes", "--as", "ada", "--reason", "x"])
+    assert result.exit_code == output.REFUSED
+    assert "'sometimes'" in result.output
+    assert "'act_and_tell', 'act'" in result.output
+
+
 def test_logs_end_with_what_was_written_last(home: Path) -> None:
     logs = home / ".autopilot" / "logs"
     logs.mkdir(parents=True)
