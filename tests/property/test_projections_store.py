@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autopilot.projections.rows import MemoryRows, Row, is_shown
-from autopilot.projections.store import Store
+from autopilot.projections.store import Standing, Store
+from autopilot.streams.repetition import Heard, LastWords
 
 KEYS = st.sampled_from(["a", "a/1", "b", "ä", "~note"])
 PUT = st.tuples(st.just("put"), KEYS, st.integers(0, 5))
@@ -19,6 +20,12 @@ HISTORIES = st.lists(st.one_of(PUT, PUT, DELETE, COMMIT, KILL), max_size=40)
 
 def shown(rows: dict[str, Row]) -> list[Row]:
     return [row for key, row in sorted(rows.items()) if is_shown(key)]
+
+
+def standing(step: int) -> Standing:
+    """What was heard and the time by a step."""
+    heard = Heard({f"event-{step}": step}, {"policy/policy": LastWords(step, [f"event-{step}"])})
+    return Standing(heard={0: heard}, now_us={0: step})
 
 
 class Run:
@@ -40,7 +47,7 @@ class Run:
             self.rows.pop(key, None)
             self.store.delete(key)
         elif what == "commit":
-            self.store.commit({0: self.steps})
+            self.store.commit({0: self.steps}, standing(self.steps))
             self.kept, self.kept_steps = dict(self.rows), self.steps
         else:  # what was not committed is lost, with its offsets
             self.store.close()
@@ -50,7 +57,7 @@ class Run:
 
 @settings(max_examples=60, deadline=None)
 @given(HISTORIES)
-def test_rows_and_offsets_are_those_of_the_last_commit(history: list[tuple[str, str, int]]) -> None:
+def test_rows_offsets_and_what_was_heard_are_those_of_the_last_commit(history: list[tuple[str, str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))
         for step in history:
@@ -60,6 +67,7 @@ def test_rows_and_offsets_are_those_of_the_last_commit(history: list[tuple[str, 
         content = run.store.content()
         assert content.rows == shown(run.kept)
         assert content.as_of == ({0: run.kept_steps} if run.kept_steps else {})
+        assert run.store.standing() == (standing(run.kept_steps) if run.kept_steps else Standing())
         reference = MemoryRows()
         reference.rows = run.kept
         assert run.store.digest() == reference.digest()
