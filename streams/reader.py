@@ -24,7 +24,7 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     try:
         metadata = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
     except KafkaException as exception:
-        raise UnreachableError(f"the broker does not answer: {exception.args[0]}") from exception
+        raise UnreachableError(f"the broker does not answer: {exception.args[0].str()}") from exception
     if metadata.error is not None:
         raise UnreachableError(f"topic `{topic}`: {metadata.error}")
     return sorted(metadata.partitions)

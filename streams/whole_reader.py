@@ -84,7 +84,7 @@ def offset_at(kafka: Mapping[str, str], partition: Partition, timestamp_ms: int)
         asked = TopicPartition(partition.topic, partition.number, timestamp_ms)
         (found,) = consumer.offsets_for_times([asked], timeout=REQUEST_TIMEOUT_S)
     except KafkaException as exception:
-        raise UnreachableError(f"the broker does not answer: {exception.args[0]}") from exception
+        raise UnreachableError(f"the broker does not answer: {exception.args[0].str()}") from exception
     finally:
         consumer.close()
     return found.offset if found.offset >= 0 else None

@@ -95,7 +95,7 @@ class Archiver:
             for at, future in client.delete_records(wanted, request_timeout=_TIMEOUT_S).items():
                 kept[Partition(at.topic, at.partition)] = future.result(_TIMEOUT_S).low_watermark
         except KafkaException as error:
-            raise UnreachableError(f"records cannot be deleted: {error.args[0]}") from error
+            raise UnreachableError(f"records cannot be deleted: {error.args[0].str()}") from error
         return kept
 
     # -- one file ----------------------------------------------------------------------------------------------------

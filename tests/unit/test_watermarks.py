@@ -2,9 +2,11 @@
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import ClusterMetadata
 
 from autopilot.streams.errors import UnreachableError
 from autopilot.streams.kafka import watermarks
+from autopilot.streams.reader import partitions_of
 
 
 class Answering(Consumer):
@@ -32,3 +34,16 @@ def test_a_partition_without_a_leader_is_asked_again() -> None:
 def test_any_other_error_says_that_the_broker_cannot_be_asked() -> None:
     with pytest.raises(UnreachableError, match=r"t\[2\] ends"):
         watermarks(Answering(KafkaError._TIMED_OUT), "t", 2)
+
+
+class Silent(Answering):
+    """A consumer whose broker is away."""
+
+    def list_topics(self, *_: object, **__: object) -> ClusterMetadata:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT, "Failed to get metadata"))
+
+
+def test_a_broker_that_is_away_is_told_in_words_alone() -> None:
+    with pytest.raises(UnreachableError) as told:
+        partitions_of(Silent(), "t")
+    assert str(told.value) == "the broker does not answer: Failed to get metadata"
