@@ -42,7 +42,7 @@ from autopilot.schemas.events.policy import (
 )
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
-from autopilot.schemas.plan_hash import plan_hash
+from autopilot.schemas.plan_hash import refused_plan
 
 PLAN_KEPT_US = 3_600_000_000
 """How long a plan that was never executed is remembered after it expired."""
@@ -112,10 +112,9 @@ class Executor(FoldingAgent[ExecutorState]):
     @staticmethod
     def _proposed(state: ExecutorState, recorded: Recorded[PlanProposed]) -> Sequence[Output]:
         plan = recorded.payload
-        if plan.plan_hash != plan_hash(plan.steps, plan.verification):
-            return [Rejection("plan_hash", plan.plan_hash, "the hash of the plan's steps and verification")]
-        if plan.plan_id in state.plans:
-            return [Rejection("plan_id", f"`{plan.plan_id}`", "a plan that was not proposed before")]
+        refused = refused_plan(plan, state.plans)
+        if refused is not None:
+            return [refused]
         state.plans[plan.plan_id] = KnownPlan(plan, recorded.envelope.domain, recorded.envelope.service)
         return []
 

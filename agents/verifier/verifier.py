@@ -52,6 +52,7 @@ from autopilot.schemas.events.verifier import (
     OutcomeVerified,
 )
 from autopilot.schemas.identity import derived_id
+from autopilot.schemas.plan_hash import refused_plan
 
 KEPT_US = 86_400_000_000
 """How long a plan is remembered after it expired: a day."""
@@ -101,7 +102,11 @@ def _configured(state: VerifierState, recorded: Recorded[ConfigurationActivated]
 
 
 def _proposed(state: VerifierState, recorded: Recorded[PlanProposed]) -> Words:
+    """Keeps the first plan of its name, as the executor does: what is judged is what was authorised and carried out."""
     plan, envelope = recorded.payload, recorded.envelope
+    refused = refused_plan(plan, state.plans)
+    if refused is not None:
+        return [refused]
     state.plans[plan.plan_id] = known_plan(plan, envelope.domain, envelope.service)
     return []
 

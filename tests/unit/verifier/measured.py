@@ -1,5 +1,6 @@
 """A plan, its execution and measurements of it, for the verifier's tests."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from scenario import START_US
@@ -26,10 +27,12 @@ from autopilot.schemas.events.planner import (
     ConfidenceBasis,
     PlanProposed,
     RiskClass,
+    StageGate,
     Step,
     Verification,
 )
 from autopilot.schemas.events.telemetry import MeasurementRequested
+from autopilot.schemas.plan_hash import plan_hash
 
 SLO = "slo:cart-errors"
 GUARD = "metric:memory"
@@ -55,7 +58,8 @@ def documents() -> list[Document]:
     return [document(slos.model_dump(mode="json"))]
 
 
-def plan(**changes: Any) -> PlanProposed:
+def plan(gates: Mapping[str, StageGate] | None = None, **changes: Any) -> PlanProposed:
+    """A plan with a gate after each of these steps, or of one step without; `changes` to how it is judged."""
     wanted: dict[str, Any] = {
         "slo_names": ["cart-errors"],
         "guard_metrics": ["memory"],
@@ -65,15 +69,20 @@ def plan(**changes: Any) -> PlanProposed:
         "deadline_ms": 300_000,
     }
     action = Action(driver="supervisord", verb="restart", target="cart", parameters={})
+    steps = [
+        Step(step_id=name, action=action, compensation=None, timeout_ms=1_000, max_attempts=1, gate=gate)
+        for name, gate in (gates or {"1": None}).items()
+    ]
+    verification = Verification(**{**wanted, **changes})
     return PlanProposed(
         plan_id="plan",
         incident_id="inc",
-        plan_hash="sha256:0",
+        plan_hash=plan_hash(steps, verification),
         remedy="restart",
         remedy_digest="sha256:0",
         summary="restart it",
-        steps=[Step(step_id="1", action=action, compensation=None, timeout_ms=1_000, max_attempts=1)],
-        verification=Verification(**{**wanted, **changes}),
+        steps=steps,
+        verification=verification,
         risk_class=RiskClass.LOW,
         reversible=True,
         blast_radius_bp=10_000,

@@ -35,11 +35,7 @@ def staged(*, groups: list[Group] | None = None, steps: tuple[str, ...] = ("1", 
         "groups": groups or [],
     }
     gate = StageGate(**{**wanted, **changes})
-    whole = plan()
-    step = whole.steps[0]
-    return whole.model_copy(
-        update={"steps": [step.model_copy(update={"step_id": name, "gate": gate}) for name in steps]}
-    )
+    return plan(dict.fromkeys(steps, gate))
 
 
 def at_a_stage(of: PlanProposed, before: float = 0.0) -> Scenario:

@@ -132,8 +132,7 @@ def test_a_guard_is_compared_with_the_trouble_too() -> None:
 
 def gated(groups: list[Group]) -> PlanProposed:
     gate = StageGate(slo_names=[], guard_metrics=[], settle_ms=0, after_ms=60_000, deadline_ms=300_000, groups=groups)
-    whole = plan(trouble_since_us=TROUBLE_US)
-    return whole.model_copy(update={"steps": [whole.steps[0].model_copy(update={"gate": gate})]})
+    return plan({"1": gate}, trouble_since_us=TROUBLE_US)
 
 
 def test_a_stage_is_compared_with_the_trouble_too() -> None:

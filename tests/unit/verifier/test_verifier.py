@@ -270,6 +270,18 @@ def test_plans_that_are_not_executed_are_forgotten() -> None:
     assert scenario.after(seconds=1).state.plans == {}
 
 
+def test_a_plan_is_judged_as_it_was_proposed_first_whatever_is_said_in_its_name_later() -> None:
+    scenario = given(Verifier(), documents(), plan(), service="cart")
+    scenario.when(plan(slo_names=[], guard_metrics=[])).then_rejected("plan_id")
+    asked = request(scenario.when(STARTED))
+    assert (asked.slo_names, asked.guard_metrics) == (["cart-errors"], ["memory"])
+
+
+def test_a_plan_whose_hash_is_that_of_another_content_is_not_judged() -> None:
+    lax = plan(slo_names=[]).model_copy(update={"plan_hash": plan().plan_hash})
+    given(Verifier(), documents(), service="cart").when(lax).then_rejected("plan_hash").when(STARTED).then_nothing()
+
+
 def test_an_execution_of_an_unknown_plan_is_not_watched() -> None:
     given(Verifier(), documents()).when(STARTED, COMPLETED).then_nothing()
 
