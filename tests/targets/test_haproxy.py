@@ -145,6 +145,18 @@ def test_a_split_waits_for_a_server_that_comes_up(edge: Edge) -> None:
     assert edge.shares()["canary-1"] == "5"
 
 
+def test_requests_are_not_given_back_to_servers_that_are_not_up_yet(edge: Edge) -> None:
+    edge.run("split", servers="canary-1", percent="100")
+    for stable in ("stable-1", "stable-2"):
+        edge.system.backends.shut(stable)
+    eventually(lambda: edge.system.tell("show stat").count("DOWN") == 2, 5)
+    with pytest.raises(TransientError, match="2 could, and 2 of them are not up"):
+        edge.run("split", servers="canary-1", percent="0", timeout_s=0.3)
+    assert edge.answered(2) == {"canary-1": 2}
+    edge.system.backends.open("stable-1")
+    assert edge.run("split", servers="canary-1", percent="0").changed
+
+
 def test_another_writers_weight_is_a_conflict(edge: Edge) -> None:
     before = edge.driver.observe(BACKEND)
     edge.system.tell(f"set weight {BACKEND}/stable-1 7")

@@ -198,7 +198,10 @@ class HaproxyDriver:
             raise PermanentError(f"`percent` is {percent} after {written(had)}, the bound `max_step_percent` is {most}")
 
     def _await_floor(self, action: Action, wishes: Wishes, deadline: float) -> None:
-        """Waits until enough servers would get requests afterwards, or no fewer than now; raises if none could."""
+        """Waits until enough servers would get requests afterwards, or no fewer than now.
+
+        Raises `PermanentError` if too few could, `TransientError` if those that could do not come up in time.
+        """
         least = self._settings.min_serving
         while True:
             now = self._servers(action.target)
@@ -206,11 +209,15 @@ class HaproxyDriver:
             left, had = sum(one.serves for one in after), sum(one.serves for one in now.values())
             if left >= min(least, had):
                 return
-            if sum(one.would_serve for one in after) < least or time.monotonic() > deadline:
-                raise PermanentError(
+            could = sum(one.would_serve for one in after)
+            if could < least or time.monotonic() > deadline:
+                refused = (
                     f"`{action.verb}` would leave {left} of {len(now)} servers that get requests, "
                     f"the bound `min_serving` is {least}"
                 )
+                if could < least:
+                    raise PermanentError(refused)
+                raise TransientError(f"{refused}; {could} could, and {could - left} of them are not up")
             time.sleep(POLL_S)
 
     # -- doing it ----------------------------------------------------------------------------------------------------
