@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from autopilot.schemas.avro_schema import Schema
+from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.errors import UnknownSchemaError
 from autopilot.streams.seals import Partition
@@ -100,6 +100,7 @@ class ArchivedSchemas:
 
     def __init__(self, schemas: dict[int, Schema]) -> None:
         self.schemas = schemas
+        self._of_present: dict[int, Schema] = {}
 
     @classmethod
     def read(cls, folder: Path) -> "ArchivedSchemas":
@@ -112,12 +113,22 @@ class ArchivedSchemas:
             raise ArchiveError(f"`{path}` does not hold schemas: {error}") from None
 
     def id_for(self, model: type[Payload]) -> int:
-        """The id under which the archive has the event type, so that a replay makes the same bytes; 0 without one."""
-        named = (number for number, schema in self.schemas.items() if schema["name"] == model.event_type())
-        return next(named, 0)
+        """The id under which the archive has the model's schema, so that a replay makes the same bytes.
+
+        A schema that the archive does not have, as of a type that has changed since, gets an id that it does not use.
+        """
+        present = schema_of(model)
+        for known in (self.schemas, self._of_present):
+            for number, schema in known.items():
+                if schema == present:
+                    return number
+        fresh = max([0, *self.schemas, *self._of_present]) + 1
+        self._of_present[fresh] = present
+        return fresh
 
     def schema_for(self, schema_id: int) -> Schema:
         """The schema of an id. Raises `UnknownSchemaError`."""
-        if schema_id not in self.schemas:
+        known = self.schemas if schema_id in self.schemas else self._of_present
+        if schema_id not in known:
             raise UnknownSchemaError("schema id", str(schema_id), "one that the archive brings")
-        return self.schemas[schema_id]
+        return known[schema_id]

@@ -12,8 +12,11 @@ import pytest
 from loop import five_agents
 
 from autopilot.infra.archive.folder import ArchiveFolder
+from autopilot.schemas.avro_schema import schema_of
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.envelope import Position
+from autopilot.schemas.errors import UnknownSchemaError
+from autopilot.schemas.events.planner import PlanProposed
 from autopilot.streams.record import Record
 from autopilot.streams.replay import Recordings, Replayed, replay
 from autopilot.streams.whole_reader import plain_record
@@ -21,8 +24,12 @@ from autopilot.streams.whole_reader import plain_record
 LOGS = sorted(path for path in Path(__file__).with_name("logs").iterdir() if path.is_dir())
 
 
-def replays(log: Path) -> list[Replayed]:
+def replays(log: Path, changed: str = "") -> list[Replayed]:
+    """Of each agent; the schema of the type `changed` is one that this version of the code does not have."""
     archive = ArchiveFolder(log)
+    for schema in archive.schemas.schemas.values():
+        if schema["name"] == changed:
+            schema["doc"] = "of a release before"
     topics: dict[str, list[Record]] = {}
     for partition, (start, end) in archive.bounds().items():
         for batch in archive.read(partition, start, end):
@@ -43,6 +50,28 @@ def replays(log: Path) -> list[Replayed]:
 def test_the_code_decides_as_it_did(log: Path) -> None:
     found = [divergence for replayed in replays(log) for divergence in replayed.divergences]
     assert found == []
+
+
+@pytest.mark.parametrize("changed", ["PlanProposed", "PlanAuthorized", "SignalRaised"])
+def test_a_log_of_another_schema_is_replayed_by_what_it_says(changed: str) -> None:
+    as_recorded, other = replays(LOGS[0]), replays(LOGS[0], changed)
+    assert sum(replayed.outputs for replayed in other) == sum(replayed.outputs for replayed in as_recorded) > 0
+    assert [divergence for replayed in other for divergence in replayed.divergences] == []
+
+
+def test_an_archive_gives_a_type_that_has_changed_an_id_of_its_own() -> None:
+    schemas = ArchiveFolder(LOGS[0]).schemas
+    number = schemas.id_for(PlanProposed)
+    assert schemas.schemas[number] == schema_of(PlanProposed)
+    fields = schemas.schemas[number]["fields"]
+    schemas.schemas[number] = {**schemas.schemas[number], "fields": fields[:-1]}
+    fresh = schemas.id_for(PlanProposed)
+    assert fresh not in schemas.schemas
+    assert schemas.id_for(PlanProposed) == fresh
+    assert schemas.schema_for(fresh) == schema_of(PlanProposed)
+    assert schemas.schema_for(number)["fields"] == fields[:-1]
+    with pytest.raises(UnknownSchemaError):
+        schemas.schema_for(fresh + 1)
 
 
 def test_the_logs_hold_what_every_agent_made() -> None:
