@@ -12,7 +12,6 @@ Avro 1.12, binary encoding: zig-zag variable-length numbers, lengths before text
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -26,7 +25,6 @@ Write = Callable[[Fields, Payload], bytes]
 KEPT: Final = ("Alternative", "Fact")
 """The records whose bytes are kept. All their fields are plain values."""
 _MOST_KEPT: Final = 65_536
-_FEW: Final = 1_024
 
 
 def event_writer(schema: Schema) -> Write:
@@ -47,7 +45,6 @@ def event_writer(schema: Schema) -> Write:
     return write
 
 
-@lru_cache(maxsize=4_096)
 def long_bytes(value: int) -> bytes:
     """A zig-zag variable-length number. Raises ValueError for one beyond 64 bits."""
     if not -(2**63) <= value < 2**63:
@@ -62,10 +59,13 @@ def long_bytes(value: int) -> bytes:
 
 
 class _Longs(dict[int, bytes]):
-    """The bytes of numbers: those that lengths mostly are by looking them up, any other by calculation."""
+    """The bytes of numbers. Most are lengths or come again, such as a limit, so that looking them up pays."""
 
     def __missing__(self, value: int) -> bytes:
-        return long_bytes(value)
+        if len(self) >= _MOST_KEPT:
+            self.clear()
+        found = self[value] = long_bytes(value)
+        return found
 
 
 class _Kept:
@@ -240,7 +240,7 @@ _LENGTHY: Final = {"string": ".encode()", "bytes": ""}
 """What is written after its length, and how its bytes are had."""
 _PLAIN: Final = {"long": "long[{}]", "boolean": "FLAGS[{}]", "double": "double({})"}
 _NAMES: Final[Mapping[str, Any]] = {
-    "long": _Longs((value, long_bytes(value)) for value in range(_FEW)),
+    "long": _Longs(),
     "double": struct.Struct("<d").pack,
     "FLAGS": (b"\0", b"\1"),
     "NONE": b"\0",

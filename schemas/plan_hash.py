@@ -2,10 +2,13 @@
 
 from collections.abc import Container, Sequence
 
-from autopilot.schemas.configuration import canonical
+from autopilot.schemas.canonical_writer import canonical_writer
 from autopilot.schemas.envelope import Rejection
 from autopilot.schemas.events.planner import PlanProposed, Step, Verification
 from autopilot.schemas.identity import digest_of
+
+_STEP = canonical_writer(Step)
+_VERIFICATION = canonical_writer(Verification, without_defaults=True)
 
 
 def plan_hash(steps: Sequence[Step], verification: Verification) -> str:
@@ -13,11 +16,8 @@ def plan_hash(steps: Sequence[Step], verification: Verification) -> str:
 
     What is not known of the verification is left out, so that a plan from before there was such a field keeps its hash.
     """
-    content = {
-        "steps": [step.model_dump(mode="json") for step in steps],
-        "verification": verification.model_dump(mode="json", exclude_defaults=True),
-    }
-    return digest_of(canonical(content))
+    written = ",".join(map(_STEP, steps))
+    return digest_of(f'{{"steps":[{written}],"verification":{_VERIFICATION(verification)}}}')
 
 
 def refused_plan(plan: PlanProposed, known: Container[str]) -> Rejection | None:

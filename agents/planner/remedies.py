@@ -161,11 +161,12 @@ def _lesser(best: Standing, other: Standing) -> str:
 
 def _candidate(entry: Entry, case: Case) -> Candidate:
     signal = _answered(entry, case.signals)
-    on_service = attempt_key(entry.name, case.service.name)
-    _check_autonomy(entry, case, on_service)
     context = case.context(signal)
-    in_context = attempt_key(entry.name, context)
-    _check_history(entry, case, context, on_service, in_context)
+    on_service, in_context = attempt_key(entry.name, case.service.name), attempt_key(entry.name, context)
+    if entry.only_observed or on_service in case.autonomies:
+        _check_autonomy(entry, case, on_service)
+    if on_service in case.incident.tried or on_service in case.used_at_us or in_context in case.ended_at_us:
+        _check_history(entry, case, context, on_service, in_context)
     made = composed(entry, case, signal) if entry.has_goal else fixed(entry, case, signal)
     tally = case.tallies.get(in_context, _NO_OUTCOMES)
     standing = _standing(entry.name, *entry.priors, tally.verified, tally.rejected, signal.severity, made.rating)
