@@ -164,7 +164,7 @@ _HANDLERS: Mapping[type[Payload], Handler] = {
     planner.IncidentOpened: _opened,
     planner.IncidentClosed: _closed,
 }
-TIMELINES = Projection("timelines", 1, _HANDLERS)
+TIMELINES = Projection("timelines", 2, _HANDLERS)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
