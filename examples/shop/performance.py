@@ -1,6 +1,7 @@
 """How a demonstration is given: its stage is put up, it is played, and everything is ended again whatever happens."""
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -31,6 +32,8 @@ def run(
             console.print(f"up in {up_s:.0f} s, played in {played_s:.0f} s", highlight=False)
     except (RuntimeError, OSError) as error:
         console.print(f"[bold red]failed:[/] {error}", highlight=False)
+        if too_busy := busy(os.getloadavg()[0], os.cpu_count() or 1):
+            console.print(too_busy, highlight=False)
         console.print(f"logs: {home / 'platform' / 'logs'} and {home / 'shop' / 'logs'}", highlight=False)
         return 1
     except KeyboardInterrupt:
@@ -38,6 +41,16 @@ def run(
         return 130
     console.print(f"done in {time.monotonic() - began:.0f} s; everything was stopped", highlight=False)
     return 0
+
+
+def busy(load: float, processors: int) -> str:
+    """What may have been the reason, when more wanted to run than there are processors; empty otherwise."""
+    if load <= processors:
+        return ""
+    return (
+        f"the machine is busy (load {load:.1f} on {processors} processors): the services may have been slow for that "
+        "reason, and a remedy that does not help is rejected; try again when it is idle"
+    )
 
 
 def command(
