@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from autopilot.infra.activation import activation, changes, check_author, configuration_in_force
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, print_json
 from autopilot.infra.cli.saying import cluster_of
 from autopilot.infra.composition import registry_of
@@ -14,7 +15,7 @@ from autopilot.infra.configuration_files import Finding, Loaded, check_together,
 from autopilot.infra.governance import broadcast_in_turn, view_of
 from autopilot.infra.keys import load_key
 from autopilot.infra.pins import advice, not_pinned, pinned_administrators
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.infra.signers import ADMINISTRATOR, ensure_first_principals, signers_of
 from autopilot.schemas.configuration import Configuration, document
 from autopilot.schemas.events.people import Document
@@ -41,7 +42,7 @@ def apply(
     settings = Settings()
     ensure_first_principals(settings.keys)
     key = load_key(settings.keys, author)
-    in_force = configuration_in_force(kafka_config(settings), registry_of(settings))
+    in_force = configuration_in_force(answering_kafka(settings), registry_of(settings))
     ruling = view_of(cluster_of(settings), 0).state.catalogue.active()
     documents, findings = checked(folder, in_force, settings, key, ruling)
     planned = changes(in_force, documents)

@@ -9,9 +9,10 @@ from autopilot.infra.archive.archiver import Archiver
 from autopilot.infra.archive.folder import ArchiveFolder
 from autopilot.infra.archive.manifest import ArchiveError
 from autopilot.infra.archive.restore import restore as restore_archive
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, announce, print_json, print_table, refuse
 from autopilot.infra.composition import registry_of
-from autopilot.infra.settings import Settings, admin_config, kafka_config
+from autopilot.infra.settings import Settings, admin_config
 from autopilot.streams.audit.audit import Audit, AuditOptions
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The archive's folder.")]
@@ -32,7 +33,7 @@ def archive(
     """
     settings = Settings()
     archiver = Archiver(
-        admin_config(settings) if expire else kafka_config(settings), registry_of(settings), folder, announce
+        admin_config(settings) if expire else answering_kafka(settings), registry_of(settings), folder, announce
     )
     try:
         files = archiver.archive()

@@ -13,10 +13,11 @@ import typer
 
 from autopilot.infra.archive.folder import ArchiveFolder
 from autopilot.infra.archive.manifest import ArchiveError
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, announce, date_time, print_json, print_table, refuse
 from autopilot.infra.composition import registry_of
 from autopilot.infra.keys import KeyFileError, public_key_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.infra.signers import SEALER
 from autopilot.projections.compliance import Report, report_of
 from autopilot.projections.compliance_page import as_html, as_markdown
@@ -89,7 +90,7 @@ def report(since: From = "", until: To = "", output: ReportFile = None, as_json:
     if output is not None:
         _require_form(output)
     settings = Settings()
-    kafka, registry = kafka_config(settings), registry_of(settings)
+    kafka, registry = answering_kafka(settings), registry_of(settings)
     events = read(kafka, registry, str(Topic.LOG))
     letters = read(kafka, registry, str(Topic.DEAD_LETTERS))
     found = report_of(events, letters, from_ms=from_ms, to_ms=to_ms, run=settings.run)
@@ -128,7 +129,7 @@ def _source(settings: Settings, archive: Path | None) -> tuple[Source, SchemaReg
         folder = ArchiveFolder(archive)
         return folder, folder.schemas
     registry = registry_of(settings)
-    return LiveTopics(kafka_config(settings), registry), registry
+    return LiveTopics(answering_kafka(settings), registry), registry
 
 
 def _print(report: AuditReport) -> None:

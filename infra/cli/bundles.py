@@ -7,11 +7,12 @@ import typer
 
 from autopilot.agents.policy.catalogue import Catalogue, Entry
 from autopilot.agents.policy.shadow import run_of
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, print_json, print_table, refuse
 from autopilot.infra.cli.saying import Comment, cluster_of, say
 from autopilot.infra.composition import registry_of
 from autopilot.infra.governance import view_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.policies.bundle_file import BundleError, parse_bundle
 from autopilot.projections.shadow import RULINGS, compare
 from autopilot.schemas.configuration import document
@@ -155,7 +156,7 @@ def compare_shadow(title: Title, as_json: AsJson = False) -> None:
     Example: autopilot policy shadow compare shop@1.1.0
     """
     settings = Settings()
-    events = read(kafka_config(settings), registry_of(settings), str(Topic.LOG), types=tuple(RULINGS))
+    events = read(answering_kafka(settings), registry_of(settings), str(Topic.LOG), types=tuple(RULINGS))
     report = compare(events, run_of(title))
     if as_json:
         print_json(report)

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, date_time, print_json, print_table, refuse
 from autopilot.infra.composition import publisher_of, registry_of
 from autopilot.infra.dead_letters import DeadLetter, Refusal, chosen, dead_letters, redrive, refusals
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 
 app = typer.Typer(help="Records that could not be handled.", no_args_is_help=True)
 LetterId = Annotated[str, typer.Argument(help="Id of a dead letter, or the beginning of one.", metavar="ID")]
@@ -85,7 +86,7 @@ def drive_again(
 
 def _all() -> list[DeadLetter]:
     settings = Settings()
-    return list(dead_letters(kafka_config(settings), registry_of(settings)))
+    return list(dead_letters(answering_kafka(settings), registry_of(settings)))
 
 
 def _of_same_record(letter: DeadLetter) -> list[DeadLetter]:

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, duration, print_json, print_table, refuse
 from autopilot.infra.composition import registry_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.streams.kpis.windows import KpiWindow, latest, read_windows
 
 
@@ -22,7 +23,7 @@ def kpis(
     Examples: autopilot kpis; autopilot kpis --all --domain prod-eu --json
     """
     settings = Settings()
-    known = read_windows(kafka_config(settings), registry_of(settings), settings.run)
+    known = read_windows(answering_kafka(settings), registry_of(settings), settings.run)
     wanted = [window for window in known if domain in ("", window.domain)]
     if domain and known and not wanted:
         there_are = ", ".join(sorted({window.domain for window in known}))

@@ -6,11 +6,12 @@ from typing import Annotated
 import httpx
 import typer
 
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, AsPerson, announce, date_time, print_json, print_table, refuse
 from autopilot.infra.cli.views import waiting
 from autopilot.infra.composition import publisher_of, registry_of
 from autopilot.infra.keys import load_key
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.projections.approvals import PendingApproval
 from autopilot.projections.wording import why
 from autopilot.schemas.contract import Payload, Topic
@@ -115,7 +116,7 @@ def _request(prefix: str) -> PendingApproval:
 
 def _not_waiting(settings: Settings, prefix: str) -> str:
     """Why there is no such request: it is over, or there never was one."""
-    asked = read(kafka_config(settings), registry_of(settings), str(Topic.LOG), types=(ApprovalRequested,))
+    asked = read(answering_kafka(settings), registry_of(settings), str(Topic.LOG), types=(ApprovalRequested,))
     for request in (recorded.payload for recorded in asked):
         if isinstance(request, ApprovalRequested) and request.approval_id.startswith(prefix):
             incident_id = request.decision.incident_id
@@ -173,7 +174,7 @@ def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, 
     deadline = time.monotonic() + wait_s
     while True:
         events = read(
-            kafka_config(settings),
+            answering_kafka(settings),
             registry,
             str(Topic.LOG),
             types=ANSWERS,

@@ -9,9 +9,10 @@ import typer
 
 from autopilot.infra.archive.folder import ArchiveFolder
 from autopilot.infra.archive.manifest import ArchiveError
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import announce, refuse
 from autopilot.infra.composition import registry_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.policies.facts import FactError
 from autopilot.policies.recorded import DECIDING, RecordedDecision, RecordedError, decisions_in, decisions_of_lines
 from autopilot.schemas.codec import Codec
@@ -93,7 +94,7 @@ def _source(where: str) -> tuple[Source, Codec]:
     if where == LIVE:
         settings = Settings()
         registry = registry_of(settings)
-        return LiveTopics(kafka_config(settings), registry), Codec(registry)
+        return LiveTopics(answering_kafka(settings), registry), Codec(registry)
     if not Path(where).is_dir():
         refuse(f"there is no `{where}`: write `live`, the folder of an archive, or a file of `autopilot policy export`")
     try:

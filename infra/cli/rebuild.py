@@ -7,9 +7,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import AsJson, print_json, print_table, refuse
 from autopilot.infra.composition import api_url, registry_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.projections.catalogue import NAMES
 from autopilot.projections.catalogue import projections as known_projections
 from autopilot.projections.client import Client
@@ -41,7 +42,7 @@ def rebuild(
 
         try:
             found = rebuild_views(
-                kafka_config(settings), registry_of(settings), settings.views, wanted, show, settings.run
+                answering_kafka(settings), registry_of(settings), settings.views, wanted, show, settings.run
             )
         except RebuildUnderWayError as error:
             refuse(str(error))

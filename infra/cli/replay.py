@@ -19,9 +19,10 @@ from autopilot.agents.policy import PolicyAgent
 from autopilot.agents.verifier import Verifier
 from autopilot.infra.archive.folder import ArchiveFolder
 from autopilot.infra.archive.manifest import ArchiveError
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, AsJson, announce, print_json, print_table, refuse
 from autopilot.infra.composition import registry_of
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Position
@@ -76,7 +77,7 @@ def replay_command(
 def _opened(archive: Path | None, settings: Settings) -> tuple[Source, SchemaRegistry]:
     if archive is None:
         registry = registry_of(settings)
-        return LiveTopics(kafka_config(settings), registry), registry
+        return LiveTopics(answering_kafka(settings), registry), registry
     try:
         folder = ArchiveFolder(archive)
     except ArchiveError as error:
@@ -121,7 +122,7 @@ def _replayed(
 def _snapshots(agent: Agent[Any], source: Source, codec: Codec, settings: Settings) -> Mapping[int, tuple[int, bytes]]:
     found = {}
     for number in (p.number for p in source.bounds() if p.topic == agent.reads):
-        snapshot = load_latest(kafka_config(settings), codec, agent=agent.name, topic=agent.reads, partition=number)
+        snapshot = load_latest(answering_kafka(settings), codec, agent=agent.name, topic=agent.reads, partition=number)
         if snapshot is not None and fits(agent, codec, snapshot):
             found[number] = (snapshot.manifest.next_offset, snapshot.state)
     return found

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import NO, announce_once, refuse
 from autopilot.infra.composition import registry_of
 from autopilot.infra.governance import Cluster, Said, broadcast
 from autopilot.infra.keys import load_key
-from autopilot.infra.settings import Settings, kafka_config
+from autopilot.infra.settings import Settings
 from autopilot.schemas.contract import Payload
 
 Comment = Annotated[str, typer.Option(help="Why.")]
@@ -17,7 +18,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why.")]
 
 def cluster_of(settings: Settings) -> Cluster:
     """Where the settings' log is."""
-    return Cluster(kafka_config(settings), registry_of(settings), settings.partitions, announce_once)
+    return Cluster(answering_kafka(settings), registry_of(settings), settings.partitions, announce_once)
 
 
 def say(payload: Payload, person: str, done: str) -> None:

@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 import httpx
 from pydantic import ValidationError
 
+from autopilot.infra.cli.answering import answering_kafka
 from autopilot.infra.cli.output import announce
 from autopilot.infra.composition import api_url, registry_of
-from autopilot.infra.settings import NotUpError, Settings, kafka_config
+from autopilot.infra.settings import NotUpError, Settings
 from autopilot.projections.admission import Admission
 from autopilot.projections.approvals import PendingApproval, pending_approvals
 from autopilot.projections.client import Client
@@ -36,7 +37,9 @@ def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[]
         try:
             with Client(api_url(settings)) as client:
                 health = client.health()
-                if health.status == "ok" and client.wait_for(ends(kafka_config(settings), str(Topic.LOG)), PATIENCE_S):
+                if health.status == "ok" and client.wait_for(
+                    ends(answering_kafka(settings), str(Topic.LOG)), PATIENCE_S
+                ):
                     return ask(client)
             why = f"the views are {sum(health.lag.values())} records behind ({health.status})"
         except (httpx.HTTPError, ValidationError) as error:
@@ -45,7 +48,7 @@ def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[]
             why = "no views are served here"
     else:
         why = f"the views are of the run `{LIVE_RUN}`"
-    kafka_config(settings)  # without a Kafka that is known there is nothing to announce
+    answering_kafka(settings)  # without a Kafka that is known there is nothing to announce
     announce(f"{why}: reading the whole log")
     return scan()
 
@@ -53,7 +56,7 @@ def from_views(settings: Settings, ask: Callable[[Client], A], scan: Callable[[]
 def log_of(settings: Settings) -> Iterator[Recorded[Payload]]:
     """Every event of this run on the log that counts, each partition in order: as the views are shown it."""
     admission, hearing = Admission(Codec(registry_of(settings)), EVENT_TYPES.values(), {}, settings.run), Hearing()
-    for record in read_raw(kafka_config(settings), str(Topic.LOG)):
+    for record in read_raw(answering_kafka(settings), str(Topic.LOG)):
         recorded = hearing.take(admission, record)
         if recorded is not None:
             yield recorded

@@ -64,7 +64,7 @@ def approved(monkeypatch: pytest.MonkeyPatch, waiting: list[PendingApproval], **
 def test_a_request_that_is_over_is_told_from_one_that_never_was(
     log: list[Recorded[Payload]], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = approved(monkeypatch, [], read=log, kafka_config={}, registry_of=None)
+    result = approved(monkeypatch, [], read=log, answering_kafka={}, registry_of=None)
     assert (result.exit_code, result.output.strip()) == (NO, said)
 
 

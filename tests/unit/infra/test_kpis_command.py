@@ -29,7 +29,7 @@ def test_a_domain_without_a_window_is_told(
 ) -> None:
     windows = [SimpleNamespace(domain=name) for name in known]
     monkeypatch.setattr(kpis, "registry_of", lambda _: None)
-    monkeypatch.setattr(kpis, "kafka_config", lambda _: {})
+    monkeypatch.setattr(kpis, "answering_kafka", lambda _: {})
     monkeypatch.setattr(kpis, "read_windows", lambda *_: windows)
     result = CliRunner().invoke(APP, ["kpis", *arguments])
     assert (result.exit_code, result.output.strip()) == (code, said)
