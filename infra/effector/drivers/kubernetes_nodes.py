@@ -38,7 +38,7 @@ class Nodes:
         """What an act would change, and whether the API server would take it."""
         found = []
         if state[_UNSCHEDULABLE] != _WANTED[verb]:
-            self._client.set_unschedulable(self._client.node(name), _WANTED[verb] == "true", dry_run=True)
+            self._set(name, _WANTED[verb], dry_run=True)
             found.append(Difference(_UNSCHEDULABLE, state[_UNSCHEDULABLE], _WANTED[verb]))
         if verb == "drain" and state["evictable"] != "0":
             self._check_evictable(self._evictable(name))
@@ -66,13 +66,14 @@ class Nodes:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _set(self, name: str, value: str) -> bool:
+    def _set(self, name: str, value: str, *, dry_run: bool = False) -> bool:
+        """Whether it was another; written anew when the node, which reports often, has written itself meanwhile."""
         for left in reversed(range(WRITE_TRIES)):
             node = self._client.node(name)
             if bool(node["spec"].get("unschedulable")) == (value == "true"):
                 return False
             try:
-                self._client.set_unschedulable(node, value == "true")
+                self._client.set_unschedulable(node, value == "true", dry_run=dry_run)
             except ConflictError:
                 if not left:
                     raise
