@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from autopilot.schemas.basis_points import percent
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events import (
     effector,
@@ -22,11 +23,6 @@ from autopilot.schemas.events import (
 def why(payload: Payload) -> str:
     """What the event means, in one line; of a type that has no words, its name."""
     return WORDS.get(type(payload), _type_name)(payload)
-
-
-def percent(basis_points: int) -> str:
-    """Basis points as a percentage: 8150 is `81.5 %`."""
-    return f"{basis_points / 100:g} %"
 
 
 def _type_name(payload: Payload) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from autopilot.agents.observer.cells import Ints
 from autopilot.agents.observer.series import ARRIVED, INVALID, LATE, NEVER, Flags, SeriesTable
 from autopilot.agents.observer.state import ServiceState
+from autopilot.schemas.basis_points import percent
 from autopilot.schemas.configuration import TelemetryContract
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.observer import Quality, TelemetryQualityChanged
@@ -144,7 +145,7 @@ def report_change(service: ServiceState, now_us: int) -> list[Draft]:
     was = memory.reported
     before = (was.freshness_bp, was.completeness_bp, was.validity_bp, was.order_bp)
     changes = [
-        f"{name} {'rose' if level > old else 'fell'} from {score_before} to {score} bp"
+        f"{name} {'rose' if level > old else 'fell'} from {percent(score_before)} to {percent(score)}"
         for (name, score), level, old, score_before in zip(now.items(), levels, memory.levels, before, strict=True)
         if level != old
     ]

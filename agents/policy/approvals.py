@@ -10,6 +10,7 @@ from autopilot.agents.policy.people import AGENTS
 from autopilot.agents.policy.states import HoldingState
 from autopilot.policies.engine import ApprovalNeed
 from autopilot.policies.obligations import Per
+from autopilot.schemas.basis_points import percent
 from autopilot.schemas.configuration import Role
 from autopilot.schemas.events.effector import Change, PreviewCompleted
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
@@ -167,7 +168,8 @@ def seen_before(holding: Holding) -> Iterable[str]:
         return [f"step {steps[at - 1]} before it: succeeded; it has no gate, so nothing was measured after it"]
     evidence = ", ".join(f"{e.topic}[{e.partition}]@{e.first_offset}-{e.last_offset}" for e in stage.evidence)
     return [
-        f"step {steps[at - 1]} before it: succeeded, its stage verified with {stage.confidence_bp} bp: {stage.reason}",
+        f"step {steps[at - 1]} before it: succeeded, "
+        f"its stage verified with {percent(stage.confidence_bp)}: {stage.reason}",
         *map(_check_line, stage.checks),
         f"evidence: outcome {stage.outcome_id}" + (f", {evidence}" if evidence else ""),
     ]
@@ -179,7 +181,7 @@ def _check_line(check: Check) -> str:
         for name, value in (("before", check.before_mean), ("after", check.after_mean), ("effect", check.effect_size))
         if value is not None
     ]
-    sure = [] if check.confidence_bp is None else [f"confidence {check.confidence_bp} bp"]
+    sure = [] if check.confidence_bp is None else [f"confidence {percent(check.confidence_bp)}"]
     return f"  {check.name}: {', '.join([check.verdict.value, *figures, *sure])}"
 
 
@@ -193,8 +195,8 @@ def summary_of(
     lines = [
         f"{named(step_ids)} of: {plan.summary}" if step_ids else plan.summary,
         f"why you are asked: {reason}",
-        f"confidence {plan.confidence_bp} bp, touches {plan.blast_radius_instances} instances"
-        f" ({plan.blast_radius_bp} bp) at once, {'reversible' if plan.reversible else 'NOT reversible'}",
+        f"confidence {percent(plan.confidence_bp)}, touches {plan.blast_radius_instances} instances"
+        f" ({percent(plan.blast_radius_bp)}) at once, {'reversible' if plan.reversible else 'NOT reversible'}",
         *_previewed(preview, step_ids, when),
     ]
     return "\n".join(lines)

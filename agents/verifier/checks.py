@@ -15,6 +15,7 @@ from autopilot.agents.verifier import groups, judgement
 from autopilot.agents.verifier.judgement import Finding, Share
 from autopilot.agents.verifier.measuring import SLICES
 from autopilot.agents.verifier.watch import CANARY, CONTROL, Column, Watch, WatchState
+from autopilot.schemas.basis_points import percent
 from autopilot.schemas.events.verifier import Check, CheckVerdict
 
 MIN_QUALITY_BP = 7_000
@@ -193,7 +194,7 @@ def _obstacle(watch: Watch, judged: list[Judged]) -> str:
     if not watch.window.slo_names:
         return "the plan names no SLO to judge it by"
     if watch.quality_bp < MIN_QUALITY_BP:
-        return f"telemetry quality is {watch.quality_bp} bp, below {MIN_QUALITY_BP} bp"
+        return f"telemetry quality is {percent(watch.quality_bp)}, below {percent(MIN_QUALITY_BP)}"
     for one in judged:
         missing = one.verdict is CheckVerdict.NO_DATA
         if missing or (one.verdict is CheckVerdict.UNCLEAR and one.asked != IMPROVED):

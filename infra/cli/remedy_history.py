@@ -9,7 +9,7 @@ from autopilot.infra.cli.output import AsJson, print_json, print_table
 from autopilot.infra.cli.views import from_views, log_of
 from autopilot.infra.settings import Settings
 from autopilot.projections.remedies import Calibration, RemedyRow, calibration_of, remedies
-from autopilot.projections.wording import percent
+from autopilot.schemas.basis_points import percent
 
 WHOLE_BP = 10_000
 

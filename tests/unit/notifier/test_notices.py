@@ -104,10 +104,10 @@ def test_an_approval_of_one_step_says_which() -> None:
 
 
 def test_an_approval_of_a_step_that_is_reached_shows_how_the_stage_before_went_and_what_silence_undoes() -> None:
-    summary = "step s2 of: restart\nstep s1 before it: succeeded, its stage verified with 9900 bp: all passed"
+    summary = "step s2 of: restart\nstep s1 before it: succeeded, its stage verified with 99 %: all passed"
     changes = {"step_id": "s2", "execution_id": EXECUTION, "summary": summary}
     text = told(opened().when(approval().model_copy(update=changes))).text
-    assert "\nstep s1 before it: succeeded, its stage verified with 9900 bp: all passed\n" in text
+    assert "\nstep s1 before it: succeeded, its stage verified with 99 %: all passed\n" in text
     assert "Without an answer by 2025-10-09 08:54:20 UTC what was done before it is undone." in text
 
 

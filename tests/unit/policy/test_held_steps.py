@@ -109,8 +109,8 @@ def test_people_are_shown_how_the_stage_before_went() -> None:
     assert "would change (as it was before the start):" in lines
     assert "  2: release a -> b2" in lines
     assert not any("b1" in line for line in lines)
-    assert "step 1 before it: succeeded, its stage verified with 9900 bp: all checks passed" in lines
-    assert "  slo:errors below 1 %: pass, before 0.25, after 0.01, effect -0.24, confidence 9950 bp" in lines
+    assert "step 1 before it: succeeded, its stage verified with 99 %: all checks passed" in lines
+    assert "  slo:errors below 1 %: pass, before 0.25, after 0.01, effect -0.24, confidence 99.5 %" in lines
     assert "evidence: outcome out-1, telemetry[3]@10-42" in lines
 
 

@@ -145,8 +145,8 @@ def test_what_stays_unclear_is_inconclusive_before_the_deadline() -> None:
     [
         (None, 100.0, 10_000, "no events after it"),
         (0.0, None, 10_000, "no samples after it"),
-        (0.0, 100.0, 6_999, "telemetry quality is 6999 bp"),
-        (0.9, 100.0, 6_999, "telemetry quality is 6999 bp"),
+        (0.0, 100.0, 6_999, "telemetry quality is 69.99 %"),
+        (0.9, 100.0, 6_999, "telemetry quality is 69.99 %"),
         (float("nan"), 100.0, 10_000, "no events after it"),
         (0.0, float("inf"), 10_000, "no samples after it"),
     ],
