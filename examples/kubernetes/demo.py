@@ -164,7 +164,7 @@ def _require_undone(stage: ClusterStage, incident: ServiceIncident) -> None:
     require(
         sure.rejected == 1 and sure.bound_bp < plan.confidence_bp, f"`{plan.remedy}` is thought of as before: {sure}"
     )
-    stage.tell(KIOSK, f"`{plan.remedy}` is trusted less: {plan.confidence_bp} bp before, {sure.bound_bp} bp now")
+    stage.tell(KIOSK, f"`{plan.remedy}` is trusted less: {percent(plan.confidence_bp)} before, {percent(sure.bound_bp)} now")
 
 
 def of_the_checkout(stage: ClusterStage) -> list[ServiceIncident]:

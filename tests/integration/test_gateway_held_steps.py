@@ -85,7 +85,7 @@ def test_a_held_step_is_approved_over_http_by_one_of_the_group_with_their_own_ke
     (shown,) = gateway.waiting()
     assert shown["approval_id"] == request_for_step.approval_id
     assert (shown["step_ids"], shown["execution_id"], shown["outcome_id"]) == (["2", "3"], "exe", "out-1")
-    assert "its stage verified with 9900 bp" in shown["summary"]
+    assert "its stage verified with 99 %" in shown["summary"]
     good = granted(request_for_step, "dee")
     not_dees = (403, "the signature is not that of `dee` with a key in force")
     assert gateway.post(good, SigningKey.generate("dee")) == not_dees

@@ -116,7 +116,7 @@ def test_held_steps_are_asked_for_and_decided_one_by_one_through_kills(log: Log,
         log.say(said)
     second = log.await_(ApprovalRequested, 2)[-1].payload
     assert (second.step_id, second.execution_id, second.outcome_id) == ("2", "exe", "out-1")
-    assert "its stage verified with 9900 bp" in second.summary
+    assert "its stage verified with 99 %" in second.summary
     policy.kill()
     log.say(granted(second, "cem"))
     assert "is not of the group" in log.await_(ApprovalRefused)[-1].payload.reason
