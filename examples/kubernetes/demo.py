@@ -16,6 +16,7 @@ from functools import partial
 
 from autopilot.infra.effector.drivers.kubernetes_state import STUCK
 from autopilot.projections.remedies import remedies
+from autopilot.schemas.basis_points import percent
 from examples.kubernetes.fleet import CANARY, CHECKOUT, DATABASE, KIOSK, KIOSK_CANARY, KIOSK_STABLE, STABLE
 from examples.kubernetes.incidents import ServiceIncident, at_once, require
 from examples.kubernetes.stage import NORMAL_RATE, ClusterStage
@@ -164,7 +165,8 @@ def _require_undone(stage: ClusterStage, incident: ServiceIncident) -> None:
     require(
         sure.rejected == 1 and sure.bound_bp < plan.confidence_bp, f"`{plan.remedy}` is thought of as before: {sure}"
     )
-    stage.tell(KIOSK, f"`{plan.remedy}` is trusted less: {percent(plan.confidence_bp)} before, {percent(sure.bound_bp)} now")
+    before, now = percent(plan.confidence_bp), percent(sure.bound_bp)
+    stage.tell(KIOSK, f"`{plan.remedy}` is trusted less: {before} before, {now} now")
 
 
 def of_the_checkout(stage: ClusterStage) -> list[ServiceIncident]:
