@@ -56,7 +56,8 @@ def _field(name: str, info: FieldInfo, named: set[str]) -> Schema:
         raise TypeError(f"field `{name}` has no description")
     field: Schema = {"name": name, "doc": info.description, "type": avro_type}
     if info.default is not PydanticUndefined:
-        field["default"] = info.default
+        default = info.default
+        field["default"] = default.model_dump(mode="json") if isinstance(default, Contract) else default
     return field
 
 

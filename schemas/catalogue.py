@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from autopilot.schemas.avro_schema import Schema, schema_of
+from autopilot.schemas.configuration import canonical
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Envelope
 from autopilot.schemas.events import EVENT_TYPES, FAMILIES
@@ -100,6 +101,8 @@ def _type(node: Any) -> str:
 
 
 def _shown(default: Any) -> str:
+    if isinstance(default, dict):
+        return canonical(default)
     return "null" if default is None else str(default)
 
 

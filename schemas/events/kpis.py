@@ -2,7 +2,16 @@
 
 from typing import ClassVar
 
-from autopilot.schemas.contract import BasisPoints, Contract, DurationMs, Payload, TimestampUs, Topic, described
+from autopilot.schemas.contract import (
+    BasisPoints,
+    Contract,
+    DurationMs,
+    Payload,
+    TimestampUs,
+    Topic,
+    described,
+    optional,
+)
 
 
 class Durations(Contract):
@@ -16,6 +25,9 @@ class Durations(Contract):
     )
 
 
+NO_DURATIONS = Durations(count=0, sum_ms=0, max_ms=0, below_ms={})
+
+
 class Figures(Contract):
     """Counts and sums over what was decided, judged and reported within a window."""
 
@@ -23,7 +35,9 @@ class Figures(Contract):
     denied: int = described("Plans that were denied.", ge=0)
     decision_latency: Durations = described("From the incident's opening to its first decision.")
     approval_wait: Durations = described("From a plan's first request for approval to its decision.")
-    step_wait: Durations = described("From the request for a held step or stage to its decision: time in mid-change.")
+    step_wait: Durations = optional(
+        "From the request for a held step or stage to its decision: time in mid-change.", NO_DURATIONS
+    )
     verified: int = described("Executions that were seen to help.", ge=0)
     rejected: int = described("Executions that were seen not to help, or to harm.", ge=0)
     inconclusive: int = described("Executions of which it cannot be said.", ge=0)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from autopilot.schemas.contract import Contract, Payload, optional
 from autopilot.schemas.envelope import Recorded
-from autopilot.schemas.events.kpis import Durations, Figures
+from autopilot.schemas.events.kpis import NO_DURATIONS, Durations, Figures
 from autopilot.schemas.events.observer import BaselineSummarised, TelemetryQualityChanged
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import (
@@ -33,7 +33,6 @@ WINDOWS_MS = (60_000, 300_000)
 KEPT_MS = 3_600_000
 """How long a closed incident is remembered, for verdicts that come late; later ones count under no policy."""
 
-NO_DURATIONS = Durations(count=0, sum_ms=0, max_ms=0, below_ms={})
 NO_FIGURES = Figures(
     authorized=0,
     denied=0,

@@ -12,14 +12,17 @@ from scenario import envelope
 
 from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.codec import HEADER_BYTES, MAX_RECORD_BYTES, Codec, identified
+from autopilot.schemas.compatibility import full_obstacles
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError, UnknownSchemaError
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.effector import StepSucceeded
+from autopilot.schemas.events.kpis import KpiWindowClosed
 from autopilot.schemas.events.observer import SignalCleared
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.registry import BundledRegistry, subject_of
+from autopilot.streams.kpis.fold import NO_FIGURES
 
 ENVELOPE = envelope(occurred_at_us=7, domain="d", service="s", producer="p")
 STEP = StepSucceeded(
@@ -122,6 +125,16 @@ def test_an_older_record_without_a_defaulted_field_is_read_with_the_default() ->
     older["fields"] = [f for f in older["fields"] if f["name"] != "took_ms"]
     decoded = Codec(OtherSchemas(older)).decode(written(older, Event(ENVELOPE, STEP)))
     assert decoded == Event(ENVELOPE, STEP.model_copy(update={"took_ms": 0}))
+
+
+def test_an_older_record_without_a_defaulted_contract_is_read_with_the_default() -> None:
+    said = KpiWindowClosed(from_us=0, until_us=1, window_ms=1, bundle="", bundle_digest="", figures=NO_FIGURES)
+    older = changed_schema(KpiWindowClosed)
+    figures = next(f["type"] for f in older["fields"] if f["name"] == "figures")
+    figures["fields"] = [f for f in figures["fields"] if f["name"] != "step_wait"]
+    decoded = Codec(OtherSchemas(older)).decode(written(older, Event(ENVELOPE, said)))
+    assert decoded == Event(ENVELOPE, said)
+    assert full_obstacles(schema_of(KpiWindowClosed), older) == []
 
 
 def test_a_newer_record_with_a_further_field_is_read_without_it() -> None:
