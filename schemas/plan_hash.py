@@ -21,7 +21,13 @@ def plan_hash(steps: Sequence[Step], verification: Verification) -> str:
 
 
 def refused_plan(plan: PlanProposed, known: Container[str]) -> Rejection | None:
-    """Why a plan cannot be what is carried out and judged: its content is another one, or its name is known."""
+    """Why a plan cannot be what is decided, carried out and judged.
+
+    It has no steps, or two of one name; its content is another one; or its name is known.
+    """
+    names = [step.step_id for step in plan.steps]
+    if not names or len(set(names)) < len(names):
+        return Rejection("steps", f"`{', '.join(names)}`", "at least one, each with a name of its own")
     if plan.plan_hash != plan_hash(plan.steps, plan.verification):
         return Rejection("plan_hash", plan.plan_hash, "the hash of the plan's steps and verification")
     if plan.plan_id in known:

@@ -56,7 +56,7 @@ from autopilot.schemas.events.policy import (
     PreviewRequested,
 )
 from autopilot.schemas.events.runtime import Tick
-from autopilot.schemas.plan_hash import plan_hash
+from autopilot.schemas.plan_hash import refused_plan
 
 PREVIEW_US: Final = 10_000_000
 """How long the effector has for a preview before people are asked without one."""
@@ -106,11 +106,9 @@ class PolicyAgent(FoldingAgent[PolicyState]):
 
     def _plan_proposed(self, state: PolicyState, recorded: Recorded[PlanProposed]) -> list[Output]:
         plan, envelope = recorded.payload, recorded.envelope
-        if plan.plan_id in state.holdings:
-            return [Rejection("plan_id", f"`{plan.plan_id}` for a second time", "a plan that was not proposed before")]
-        expected = plan_hash(plan.steps, plan.verification)
-        if plan.plan_hash != expected:
-            return [Rejection("plan_hash", f"`{plan.plan_hash}`", f"that of the plan's content, `{expected}`")]
+        refused = refused_plan(plan, state.holdings)
+        if refused is not None:
+            return [refused]
         holding = Holding(plan, envelope.domain, envelope.service, envelope.producer)
         return self._decide(state, holding, envelope.event_id)
 

@@ -34,10 +34,11 @@ from autopilot.schemas.events.executor import (
     StepRequested,
 )
 from autopilot.schemas.events.people import Halt, Resume
-from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
+from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn, Step
 from autopilot.schemas.events.policy import ApprovalUse, AuthorizationRevoked, Obligation
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
+from autopilot.schemas.plan_hash import plan_hash
 
 TWO = plan()
 
@@ -99,6 +100,12 @@ def test_a_plan_that_is_not_known_or_another_version_is_not_started() -> None:
 
 def test_a_plan_whose_hash_is_not_its_own_is_rejected() -> None:
     given(Executor(), [signers()]).when(TWO.model_copy(update={"plan_hash": "sha256:1"})).then_rejected("plan_hash")
+
+
+@pytest.mark.parametrize("steps", [[], [step(1), step(1)]])
+def test_a_plan_without_steps_or_with_two_of_one_name_is_rejected(steps: list[Step]) -> None:
+    odd = TWO.model_copy(update={"steps": steps, "plan_hash": plan_hash(steps, TWO.verification)})
+    assert "not known" in refused(given(Executor(), [signers()]).when(odd).then_rejected("steps"), signed(odd))
 
 
 def test_an_expired_or_revoked_authorisation_or_a_withdrawn_plan_is_not_started() -> None:

@@ -98,6 +98,13 @@ def test_a_plan_whose_hash_is_not_that_of_its_content_is_rejected() -> None:
     with_rules().when(plan(plan_hash="sha256:0")).then_rejected("plan_hash")
 
 
+@pytest.mark.parametrize("names", [(), ("1", "1")])
+def test_a_plan_without_steps_or_with_two_of_one_name_is_rejected(names: tuple[str, ...]) -> None:
+    steps = [plan().steps[0].model_copy(update={"step_id": name}) for name in names]
+    odd = plan(steps=steps, plan_hash=plan_hash(steps, plan().verification), risk=RiskClass.HIGH)
+    in_force(ASKS).when(odd).then_rejected("steps").after(seconds=11).then_nothing()
+
+
 def test_a_decision_is_recomputed_from_its_event_and_bundle_alone() -> None:
     mine = bundle(PERMIT, rule("dear", "deny", "plan_cost > 5"))
     for cost, ruling in ((1, Ruling.ALLOW), (6, Ruling.DENY)):
