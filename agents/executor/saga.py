@@ -51,6 +51,7 @@ class Saga(Course):
                 incident_id=execution.incident_id,
                 decision_id=execution.decision_id,
                 steps=len(execution.pending),
+                plan_hash=self._known.plan.plan_hash,
             )
         )
         self._proceed()

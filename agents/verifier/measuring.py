@@ -26,6 +26,7 @@ def known_plan(plan: PlanProposed, domain: str, service: str) -> KnownPlan:
     wanted = plan.verification
     return KnownPlan(
         plan_id=plan.plan_id,
+        plan_hash=plan.plan_hash,
         incident_id=plan.incident_id,
         domain=domain,
         service=service,

@@ -29,7 +29,7 @@ from autopilot.agents.verifier.measuring import (
 from autopilot.agents.verifier.watch import MEASURING, WATCH, KnownPlan, Watch, WatchState, WatchTrigger
 from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
-from autopilot.schemas.envelope import Draft, Output, Recorded
+from autopilot.schemas.envelope import Draft, Output, Recorded, Rejection
 from autopilot.schemas.events.executor import (
     ExecutionCompleted,
     ExecutionFailed,
@@ -122,11 +122,16 @@ def _denied(state: VerifierState, recorded: Recorded[PlanDenied]) -> Words:
 
 
 def _started(state: VerifierState, recorded: Recorded[ExecutionStarted]) -> Words:
-    """Asks for the window before. A rollback on the same service that is still judged can no longer be."""
+    """Asks for the window before. A rollback on the same service that is still judged can no longer be.
+
+    The executor says, with its signature, which plan it is: one that was withdrawn and proposed anew is not judged.
+    """
     started = recorded.payload
     plan = state.plans.pop(started.plan_id, None)
     if plan is None or started.execution_id in state.watches:
         return []
+    if started.plan_hash not in ("", plan.plan_hash):
+        return [Rejection("plan_hash", f"`{started.plan_hash}`", f"that of the plan, `{plan.plan_hash}`")]
     overtaken = [w for w in state.watches.values() if _is_overtaken(w, plan)]
     words = [word for watch in overtaken for word in _give_up(state, watch, "another execution began meanwhile")]
     at_us = recorded.envelope.occurred_at_us

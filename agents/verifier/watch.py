@@ -99,6 +99,7 @@ class KnownPlan:
     """What the verifier keeps of a proposed plan."""
 
     plan_id: str
+    plan_hash: str
     incident_id: str
     domain: str
     service: str

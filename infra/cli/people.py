@@ -169,12 +169,12 @@ def _post(gateway: str, request: PendingApproval, payload: ApprovalGranted | App
 
 def _policy_answer(settings: Settings, request: PendingApproval, event_id: str, wait_s: float) -> Payload | None:
     """What the policy says about the plan after the event, or None when it has not by the time."""
-    at, registry = request.position, registry_of(settings)
+    at, kafka, registry = request.position, answering_kafka(settings), registry_of(settings)
     plan = request.request.decision.plan_id
     deadline = time.monotonic() + wait_s
     while True:
         events = read(
-            answering_kafka(settings),
+            kafka,
             registry,
             str(Topic.LOG),
             types=ANSWERS,

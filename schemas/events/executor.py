@@ -12,6 +12,7 @@ class ExecutionStarted(Payload):
     incident_id: str = described("Its incident.")
     decision_id: str = described("The authorisation that it rests on.")
     steps: int = described("Number of steps.", ge=1)
+    plan_hash: str = optional("Hash of the plan that is carried out; empty when not known.", "")
 
 
 class StepRequested(Payload):

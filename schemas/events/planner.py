@@ -92,8 +92,8 @@ class Verification(Contract):
     after_ms: DurationMs = described("Length of the window after settling.")
     deadline_ms: DurationMs = described("When no verdict is reached this long after the execution, it is inconclusive.")
     trouble_since_us: TimestampUs = optional(
-        "Latest start among the service's signals that the plan answers: what was earlier is compared with only as far "
-        "as it takes to judge. 0 when not known.",
+        "Latest start among the raised signals of the service: what was earlier is compared with only as far as it "
+        "takes to judge. 0 when not known.",
         0,
     )
 

@@ -102,7 +102,7 @@ grouped = st.dictionaries(
 
 
 def watch(state: WatchState, before: dict[str, Column], after: dict[str, Column], quality_bp: int) -> Watch:
-    plan = KnownPlan("p", "i", "d", "s", "r", "c", ("a", "b"), ("m",), 1, 1, 1, 1, 1)
+    plan = KnownPlan("p", "sha256:p", "i", "d", "s", "r", "c", ("a", "b"), ("m",), 1, 1, 1, 1, 1)
     return Watch("e", plan, 0, state, before, after, quality_bp)
 
 

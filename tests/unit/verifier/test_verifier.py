@@ -277,6 +277,14 @@ def test_a_plan_is_judged_as_it_was_proposed_first_whatever_is_said_in_its_name_
     assert (asked.slo_names, asked.guard_metrics) == (["cart-errors"], ["memory"])
 
 
+def test_a_plan_that_was_withdrawn_and_proposed_anew_is_not_taken_for_the_one_that_is_carried_out() -> None:
+    scenario = given(Verifier(), documents(), plan(), service="cart")
+    scenario.events(PlanWithdrawn(plan_id="plan", incident_id="inc", reason="r"), plan(slo_names=[]))
+    begun = STARTED.model_copy(update={"plan_hash": plan().plan_hash})
+    scenario.when(begun).then_rejected("plan_hash")
+    assert scenario.state.watches == {}
+
+
 def test_a_plan_whose_hash_is_that_of_another_content_is_not_judged() -> None:
     lax = plan(slo_names=[]).model_copy(update={"plan_hash": plan().plan_hash})
     given(Verifier(), documents(), service="cart").when(lax).then_rejected("plan_hash").when(STARTED).then_nothing()
