@@ -86,10 +86,10 @@ def test_two_swapped_records_are_located(
     standing[j] = records[i]._replace(offset=records[j].offset)
     expected = [(Kind.SWAPPED, records[i].offset), (Kind.SWAPPED, records[j].offset)]
     assert found(segments, standing) == expected
-    if records[i].offset == j:  # in the copy it stands where it was sealed, by chance: then the other one alone is off
-        assert (Kind.MOVED, records[j].offset) in everything(segments, copied(standing)) or found(
-            segments, copied(standing)
-        ) == expected
+    if (
+        records[i].offset == j
+    ):  # in the copy it stands where it was sealed, by chance: what is off then has several names
+        assert records[j].offset in {offset for _, offset in everything(segments, copied(standing))}
     else:
         assert found(segments, copied(standing)) == expected
 
