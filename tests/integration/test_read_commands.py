@@ -1,6 +1,7 @@
 """Commands that read ask the views that are served, and read the log itself when none are."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,12 +47,19 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
 
 
 @pytest.fixture
-def served(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """A home whose query API serves them. Nothing listens where its Kafka is said to be: who reads the log fails."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home whose Kafka accepts connections and says nothing: who reads the log fails."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUTOPILOT_KAFKA", "127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("AUTOPILOT_KAFKA", f"127.0.0.1:{listening.getsockname()[1]}")
+        yield tmp_path
+
+
+@pytest.fixture
+def served(source: Source, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A home whose query API serves them."""
     monkeypatch.setattr(views, "ends", lambda kafka, topic: source.ends)
-    port = PortBook(tmp_path / ".autopilot").port("api", 0)
+    port = PortBook(home / ".autopilot").port("api", 0)
     server = uvicorn.Server(uvicorn.Config(create_app(source), "127.0.0.1", port, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -84,14 +92,10 @@ def test_incidents_timeline_and_remedies_are_read_from_the_views(
     assert waiting(served) == []
 
 
-def test_without_views_the_log_is_read_and_a_line_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUTOPILOT_KAFKA", "127.0.0.1:1")
+def test_without_views_the_log_is_read_and_a_line_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert from_views(Settings(), lambda _: "views", lambda: "log") == "log"
     assert "no views are served here: reading the whole log" in capsys.readouterr().err
-    PortBook(tmp_path / ".autopilot").port("api", 0)
+    PortBook(home / ".autopilot").port("api", 0)
     assert from_views(Settings(), lambda _: "views", lambda: "log") == "log"
     assert "does not answer" in capsys.readouterr().err
 
