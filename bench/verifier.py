@@ -61,15 +61,17 @@ class Courses:
             self._answer(0.0)
         self._say([measured.COMPLETED.model_copy(update=one) for one in names])
         self._answer(0.0)
-        return len(self.runner.read(Topic.LOG, OutcomeVerified)) / self.took_s
+        verdicts = len(self.runner.read(Topic.LOG, OutcomeVerified))
+        if verdicts < AT_A_TIME * (2 if self.staged else 1):
+            raise RuntimeError(f"{verdicts} verdicts about {AT_A_TIME} executions, staged: {self.staged}")
+        return verdicts / self.took_s
 
     def _plan(self, names: dict[str, str]) -> PlanProposed:
-        plan = measured.plan().model_copy(update={key: names[key] for key in ("plan_id", "incident_id")})
         gate = StageGate(
             slo_names=[], guard_metrics=["memory"], settle_ms=0, after_ms=60_000, deadline_ms=300_000, groups=GROUPS
         )
-        steps = [step.model_copy(update={"gate": gate if self.staged else None}) for step in plan.steps]
-        return plan.model_copy(update={"steps": steps})
+        plan = measured.plan({"1": gate if self.staged else None})
+        return plan.model_copy(update={key: names[key] for key in ("plan_id", "incident_id")})
 
     def _answer(self, bad: float) -> None:
         asked = self.runner.read(Topic.TELEMETRY, MeasurementRequested)

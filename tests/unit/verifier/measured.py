@@ -58,7 +58,7 @@ def documents() -> list[Document]:
     return [document(slos.model_dump(mode="json"))]
 
 
-def plan(gates: Mapping[str, StageGate] | None = None, **changes: Any) -> PlanProposed:
+def plan(gates: Mapping[str, StageGate | None] | None = None, **changes: Any) -> PlanProposed:
     """A plan with a gate after each of these steps, or of one step without; `changes` to how it is judged."""
     wanted: dict[str, Any] = {
         "slo_names": ["cart-errors"],
