@@ -1,7 +1,6 @@
 """The Kafka of a command: whether anything is there is known before a client waits for it for half a minute."""
 
-import socket
-
+from autopilot.infra.platform.ports import answers
 from autopilot.infra.settings import Settings, kafka_config
 from autopilot.streams.errors import UnreachableError
 
@@ -20,8 +19,4 @@ def answering_kafka(settings: Settings) -> dict[str, str]:
 
 def _accepts(address: str) -> bool:
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S):
-            return True
-    except (OSError, ValueError):
-        return False
+    return port.isdigit() and answers(int(port), CONNECT_S, host.strip("[]"))
