@@ -16,7 +16,7 @@ from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected, ConfigurationActivated
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.identity import LIVE_RUN
-from autopilot.streams.fold import AHEAD_US
+from autopilot.streams.fold import is_ahead
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
 from autopilot.streams.trust import AUTHORITATIVE, SIGNS, check_activation, check_signature, signer_of
 
@@ -93,9 +93,7 @@ class Admission:
 
 def time_after(now_us: int, tick: Tick, record: Record) -> int:
     """The time after a tick: as for the agents one that is late changes nothing, nor one far ahead of its record."""
-    recorded_us = record.timestamp_ms * 1_000
-    is_ahead = 0 < recorded_us < tick.at_us - AHEAD_US
-    return now_us if is_ahead else max(now_us, tick.at_us)
+    return now_us if is_ahead(tick, record) else max(now_us, tick.at_us)
 
 
 def _may_sign(principal: Principal, event_type: str) -> bool:

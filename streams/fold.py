@@ -35,6 +35,11 @@ AHEAD_US = 60_000_000
 _RUNTIME_TYPES = frozenset({Tick.event_type(), ConfigurationActivated.event_type()})
 
 
+def is_ahead(tick: Tick, record: Record) -> bool:
+    """Whether a tick is too far ahead of its record's time to count."""
+    return 0 < record.timestamp_ms * 1_000 < tick.at_us - AHEAD_US
+
+
 @dataclass
 class RuntimeState:
     """What the runtime itself remembers of a partition."""
@@ -198,9 +203,10 @@ class PartitionFold(Generic[S]):
         """Takes over a tick or an activation; False for one that is late, far ahead, or does not count."""
         if isinstance(event.payload, ConfigurationActivated):
             return self._activate(record, event, out)
-        at_us, recorded_us = event.payload.at_us, record.timestamp_ms * 1_000
-        if 0 < recorded_us < at_us - AHEAD_US:
-            out.append(self.dead_letter(record, "invalid", "at_us", str(at_us), f"a time near {recorded_us}"))
+        at_us = event.payload.at_us
+        if is_ahead(event.payload, record):
+            near = f"a time near {record.timestamp_ms * 1_000}"
+            out.append(self.dead_letter(record, "invalid", "at_us", str(at_us), near))
             return False
         if at_us <= self.runtime.now_us:
             return False
