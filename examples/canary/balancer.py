@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -105,7 +106,7 @@ class Balancer:
                 start_new_session=True,
             )
         deadline = time.monotonic() + timeout_s
-        while not self.admin_socket.exists():
+        while not (_answers(self.admin_socket) and _answers(self.user_socket)):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise BalancerError(f"haproxy did not come up: {self.log.read_text()[-1_000:]}")
             time.sleep(0.02)
@@ -130,3 +131,15 @@ class Balancer:
             return beside
         name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"haproxy-{os.getuid()}-{name}-{level}.sock"
+
+
+def _answers(path: Path, timeout_s: float = 1) -> bool:
+    """Whether HAProxy answers at a stats socket. Its file is there before anything listens, and that before it serves."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(path))
+            connection.sendall(b"show version\n")
+            return bool(connection.recv(64))
+        except OSError:
+            return False
