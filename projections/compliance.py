@@ -1,21 +1,19 @@
 """What happened in a period, for people who answer for it: a pure fold over recorded events.
 
 Decisions by policy version, what people approved, refused, halted or changed, what went wrong, and what could not be
-handled; each entry cites the positions at which it stands, so that anybody can look. A broadcast stands in every
-partition and is one entry. Whether signatures hold is not judged here: `autopilot audit verify` does.
+handled; each entry cites the positions at which it stands, so that anybody can look. What is said in every partition,
+as a broadcast is, is one entry. Whether signatures hold is not judged here: `autopilot audit verify` does.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
+from autopilot.projections.compliance_lines import Said, line_of
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Recorded
-from autopilot.schemas.events import effector, executor, governance, people, planner, policy, runtime, verifier
+from autopilot.schemas.events import planner, policy, runtime
 from autopilot.schemas.identity import LIVE_RUN
-
-Said = Recorded[Any]
 
 SECTIONS = {
     "configuration": "Configuration that came into force",
@@ -53,7 +51,7 @@ class PolicyVersion:
     authorised: int = 0
     denied: int = 0
     held: int = 0
-    """Asked for approval; each of these is later authorised or denied as well."""
+    """Asked for approval, however many requests that took; each of these is later authorised or denied as well."""
     rules: dict[str, int] = field(default_factory=dict)
     """Rule that fired -> how often."""
     positions: list[str] = field(default_factory=list)
@@ -109,7 +107,8 @@ class _Fold:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._policies: dict[tuple[str, str], PolicyVersion] = {}
-        self._broadcast: dict[str, Entry] = {}
+        self._everywhere: dict[str, Entry] = {}
+        self._asked: set[str] = set()
 
     def take(self, recorded: Said) -> None:
         report, at_ms = self._report, recorded.recorded_at_ms
@@ -122,9 +121,9 @@ class _Fold:
         report.incidents_closed += kind is planner.IncidentClosed
         if kind in _VERDICTS:
             self._count(recorded)
-        handler = _HANDLERS.get(kind)
-        if handler is not None:
-            section, what, subject, by, detail = handler(recorded)
+        line = line_of(recorded)
+        if line is not None:
+            section, what, subject, by, detail = line
             self._enter(recorded, section, Entry(at_ms, what, subject, by, detail, [str(recorded.position)]))
 
     def finish(self) -> Report:
@@ -134,8 +133,9 @@ class _Fold:
         return self._report
 
     def _enter(self, recorded: Said, section: str, entry: Entry) -> None:
-        if recorded.payload.broadcast:
-            known = self._broadcast.setdefault(recorded.envelope.event_id, entry)
+        one = _said_everywhere(recorded)
+        if one:
+            known = self._everywhere.setdefault(one, entry)
             if known is not entry:
                 known.positions.extend(entry.positions)
                 return
@@ -146,7 +146,10 @@ class _Fold:
         key = (decision.bundle, decision.bundle_digest)
         version = self._policies.setdefault(key, PolicyVersion(*key))
         verdict = _VERDICTS[type(recorded.payload)]
-        setattr(version, verdict, getattr(version, verdict) + 1)
+        if verdict != "held" or decision.decision_id not in self._asked:
+            setattr(version, verdict, getattr(version, verdict) + 1)
+        if verdict == "held":
+            self._asked.add(decision.decision_id)
         version.positions.append(str(recorded.position))
         for rule in decision.rules:
             version.rules[rule.rule] = version.rules.get(rule.rule, 0) + 1
@@ -158,182 +161,10 @@ _VERDICTS: dict[type[Payload], str] = {
     policy.ApprovalRequested: "held",
 }
 
-Line = tuple[str, str, str, str, str]
-"""Section, what happened, about what, by whom, and in what way."""
 
-
-def _decision(recorded: Said, what: str, detail: str) -> Line:
-    decision: policy.Decision = recorded.payload.decision
-    rules = ", ".join(rule.rule for rule in decision.rules) or "no rule"
-    return "decisions", what, decision.plan_id, decision.bundle or "no bundle", f"{detail} ({rules})"
-
-
-def _authorised(recorded: Said) -> Line:
-    if recorded.payload.overruled_by:
-        return _decision(recorded, "authorised by break-glass", f"overruled by event {recorded.payload.overruled_by}")
-    approvers = ", ".join(use.approver for use in recorded.payload.approvals)
-    return _decision(recorded, "authorised", f"approved by {approvers}" if approvers else "without approval")
-
-
-def _step_authorised(recorded: Said) -> Line:
-    said: policy.StepAuthorized = recorded.payload
-    approvers = ", ".join(use.approver for use in said.approvals)
-    how = f"approved by {approvers}" if approvers else "without approval"
-    if said.overruled_by:
-        return _decision(recorded, "step authorised by break-glass", f"overruled by event {said.overruled_by}")
-    return _decision(recorded, "step authorised", f"`{said.step_id}` {how}")
-
-
-def _denied(recorded: Said) -> Line:
-    return _decision(recorded, "denied", recorded.payload.reason)
-
-
-def _held(recorded: Said) -> Line:
-    asked: policy.ApprovalRequested = recorded.payload
-    return _decision(recorded, "held for approval", f"{asked.needed} of group `{asked.group}`: {asked.summary}")
-
-
-def _granted(recorded: Said) -> Line:
-    said: people.ApprovalGranted = recorded.payload
-    return "approvals", "granted", said.plan_id, said.approver, said.comment
-
-
-def _rejected(recorded: Said) -> Line:
-    said: people.ApprovalRejected = recorded.payload
-    return "approvals", "rejected", said.plan_id, said.approver, said.comment
-
-
-def _refused(recorded: Said) -> Line:
-    said: policy.ApprovalRefused = recorded.payload
-    return "approvals", "does not count", said.approval_id, said.given_by, said.reason
-
-
-def _revoked(recorded: Said) -> Line:
-    said: policy.AuthorizationRevoked = recorded.payload
-    return "overrides", "authorisation revoked", said.plan_id, recorded.envelope.producer, said.reason
-
-
-def _withdrawn(recorded: Said) -> Line:
-    said: planner.PlanWithdrawn = recorded.payload
-    return "overrides", "plan withdrawn", said.plan_id, recorded.envelope.producer, said.reason
-
-
-def _halt(recorded: Said) -> Line:
+def _said_everywhere(recorded: Said) -> str:
+    """What tells a thing that is said in every partition from others; empty for what is said in one alone."""
     said = recorded.payload
-    what = "halt" if isinstance(said, people.Halt) else "resume"
-    return "halts", what, said.scope, said.ordered_by, said.reason
-
-
-def _activated(recorded: Said) -> Line:
-    said: people.ConfigurationActivated = recorded.payload
-    names = ", ".join(f"{document.kind} `{document.name}`" for document in said.documents)
-    return (
-        "configuration",
-        "activated",
-        said.revision,
-        said.author,
-        f"{said.comment}: {names}" if said.comment else names,
-    )
-
-
-def _bundle(recorded: Said) -> Line:
-    said = recorded.payload
-    by = next(getattr(said, name) for name in ("author", "reviewer", "ordered_by") if hasattr(said, name))
-    return "configuration", _words(said), f"{said.bundle}@{said.version}", by, said.comment
-
-
-def _autonomy(recorded: Said) -> Line:
-    said: governance.RemedyAutonomyChanged = recorded.payload
-    subject = f"{said.remedy} on {said.service}"
-    return "configuration", _words(said), subject, said.changed_by, f"{said.autonomy}: {said.reason}"
-
-
-def _break_glass(recorded: Said) -> Line:
-    said: governance.BreakGlass = recorded.payload
-    subject = said.plan_id or f"{said.service} until {said.until_us} us"
-    return "overrides", "break-glass", subject, said.invoked_by, said.reason
-
-
-def _governance_refused(recorded: Said) -> Line:
-    said: governance.GovernanceRefused = recorded.payload
-    return "exceptions", f"{said.refused_type} does not count", said.subject, said.given_by, said.reason
-
-
-def _execution(recorded: Said) -> Line:
-    said = recorded.payload
-    reason = getattr(said, "reason", "") or f"of plan {said.plan_id}"
-    section = "exceptions" if getattr(said, "needs_person", False) else "executions"
-    return section, _words(said), said.execution_id or said.plan_id, recorded.envelope.producer, reason
-
-
-def _outcome(recorded: Said) -> Line:
-    outcome: verifier.Outcome = recorded.payload.outcome
-    judged = f"stage {outcome.step_id} of" if outcome.step_id else outcome.phase
-    detail = f"{judged} `{outcome.remedy}`: {outcome.reason}"
-    return "outcomes", _words(recorded.payload), outcome.execution_id, recorded.envelope.producer, detail
-
-
-def _exception(recorded: Said) -> Line:
-    said = recorded.payload
-    reason = said.error if isinstance(said, runtime.AgentFaulted) else said.reason
-    subject = said.parked if isinstance(said, runtime.AgentFaulted) else said.incident_id
-    return "exceptions", _words(said), subject, recorded.envelope.producer, reason
-
-
-def _breaker(recorded: Said) -> Line:
-    said: executor.BreakerOpened = recorded.payload
-    return "exceptions", _words(said), said.breaker, recorded.envelope.producer, said.reason
-
-
-def _dead_letter(recorded: Said) -> Line:
-    said: runtime.DeadLettered = recorded.payload
-    source = f"{said.source_topic}[{said.source_partition}]@{said.source_offset}"
-    named = f"`{said.field}` is {said.value}" if said.field else said.value
-    return "dead_letters", said.error_class, source, said.reader, f"{named}, expected {said.expected}"
-
-
-def _words(payload: Payload) -> str:
-    """`StepIndeterminate` as `step indeterminate`."""
-    name = payload.event_type()
-    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
-
-
-_HANDLERS: dict[type[Payload], Callable[[Said], Line]] = {
-    people.ConfigurationActivated: _activated,
-    **dict.fromkeys(
-        (
-            governance.BundleSubmitted,
-            governance.BundleReviewed,
-            governance.BundleShadowed,
-            governance.BundleActivated,
-            governance.BundleRetired,
-        ),
-        _bundle,
-    ),
-    governance.RemedyAutonomyChanged: _autonomy,
-    governance.BreakGlass: _break_glass,
-    governance.GovernanceRefused: _governance_refused,
-    policy.PlanAuthorized: _authorised,
-    policy.StepAuthorized: _step_authorised,
-    policy.PlanDenied: _denied,
-    policy.ApprovalRequested: _held,
-    people.ApprovalGranted: _granted,
-    people.ApprovalRejected: _rejected,
-    policy.ApprovalRefused: _refused,
-    policy.AuthorizationRevoked: _revoked,
-    planner.PlanWithdrawn: _withdrawn,
-    people.Halt: _halt,
-    people.Resume: _halt,
-    executor.ExecutionStarted: _execution,
-    executor.ExecutionCompleted: _execution,
-    executor.ExecutionRolledBack: _execution,
-    executor.ExecutionFailed: _execution,
-    verifier.OutcomeVerified: _outcome,
-    verifier.OutcomeRejected: _outcome,
-    verifier.OutcomeInconclusive: _outcome,
-    planner.NoPlanFound: _exception,
-    effector.StepIndeterminate: _exception,
-    runtime.AgentFaulted: _exception,
-    executor.BreakerOpened: _breaker,
-    runtime.DeadLettered: _dead_letter,
-}
+    if isinstance(said, runtime.AgentUpgraded):
+        return f"{said.agent} {said.previous_digest} {said.code_digest}"
+    return recorded.envelope.event_id if said.broadcast else ""

@@ -1,11 +1,21 @@
 """What people say about what rules stands in the compliance report and beside the live run."""
 
+from decided import decision, requested
 from scenario import envelope
 
 from autopilot.projections.compliance import report_of
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Event, Position, Recorded
-from autopilot.schemas.events.governance import BreakGlass, BundleActivated, GovernanceRefused
+from autopilot.schemas.events.executor import BreakerClosed
+from autopilot.schemas.events.governance import (
+    BreakGlass,
+    BundleActivated,
+    GovernanceRefused,
+    RemedyAutonomyLowered,
+    RemedyPromotionProposed,
+)
+from autopilot.schemas.events.notifications import NotificationFailed
+from autopilot.schemas.events.runtime import AgentUpgraded
 
 
 def told(payload: Payload, event_id: str, partition: int = 0) -> Recorded[Payload]:
@@ -28,3 +38,57 @@ def test_a_broken_glass_is_an_override_and_a_bundle_is_one_entry_wherever_it_was
     assert (activated.subject, activated.by, len(activated.positions)) == ("shop@2", "eve", 2)
     (exception,) = sections["exceptions"]
     assert (exception.subject, exception.detail) == ("shop@3", "eve wrote it")
+
+
+def test_what_the_policy_says_of_an_autonomy_and_which_code_took_over_are_configuration() -> None:
+    lowered = RemedyAutonomyLowered(
+        remedy="restart",
+        remedy_digest="d",
+        service="checkout",
+        before="act",
+        autonomy="act_and_tell",
+        evidence=["o1", "o2"],
+        reason="it failed 2 times in a row",
+    )
+    proposed = RemedyPromotionProposed(
+        remedy="scale",
+        remedy_digest="d",
+        service="checkout",
+        autonomy="approve",
+        proposed="act_and_tell",
+        evidence=["o3"],
+        command="autopilot autonomy set",
+        reason="3 outcomes in a row were verified",
+    )
+    upgrades = [
+        AgentUpgraded(agent="planner", code_digest="new", previous_digest="old", partition=p, from_offset=3)
+        for p in (0, 1)
+    ]
+    events = [told(lowered, "1"), told(proposed, "2"), told(upgrades[0], "3", 0), told(upgrades[1], "4", 1)]
+    entries = report_of(events).sections["configuration"]
+    assert {(entry.what, entry.subject, entry.detail, len(entry.positions)) for entry in entries} == {
+        ("remedy autonomy lowered", "restart on checkout", "from act to act_and_tell: it failed 2 times in a row", 1),
+        (
+            "remedy promotion proposed",
+            "scale on checkout",
+            "from approve to act_and_tell: 3 outcomes in a row were verified",
+            1,
+        ),
+        ("agent upgraded", "planner", "code new, in place of old", 2),
+    }
+
+
+def test_a_breaker_that_closed_and_a_notification_that_failed_are_exceptions() -> None:
+    closed = BreakerClosed(breaker="supervisord/restart/web", reason="a probe succeeded")
+    failed = NotificationFailed(notification_id="n", channel="pager", attempts=5, reason="503")
+    entries = report_of([told(closed, "1"), told(failed, "2")]).sections["exceptions"]
+    assert {(entry.what, entry.subject, entry.detail) for entry in entries} == {
+        ("breaker closed", "supervisord/restart/web", "a probe succeeded"),
+        ("notification failed", "n", "`pager` after 5 attempts: 503"),
+    }
+
+
+def test_a_plan_whose_parts_are_asked_for_one_by_one_is_held_once() -> None:
+    report = report_of([told(requested(decision(), each), each) for each in ("apr-1", "apr-2")])
+    assert [version.held for version in report.policies] == [1]
+    assert len(report.sections["decisions"]) == 2
