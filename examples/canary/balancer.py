@@ -26,8 +26,9 @@ defaults
     mode http
     log global
     timeout connect 1s
-    timeout client 30s
-    timeout server 10s
+    timeout client 60s
+    timeout server 60s
+    timeout check 5s
     option redispatch
     retries 2
 
@@ -78,8 +79,11 @@ class Balancer:
         """What HAProxy says of its servers' states."""
         return self._folder / "haproxy.log"
 
-    def start(self, timeout_s: float = 10) -> None:
-        """Installs HAProxy where it is missing, starts it and waits until it answers."""
+    def start(self, timeout_s: float = 60) -> None:
+        """Installs HAProxy where it is missing, starts it and waits until it answers.
+
+        Raises `BalancerError` when it does not come up; nothing of it is left then.
+        """
         if shutil.which("haproxy") is None:
             subprocess.run([str(INSTALL), "haproxy"], check=True)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -105,11 +109,11 @@ class Balancer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + timeout_s
-        while not (_answers(self.admin_socket) and _answers(self.user_socket)):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise BalancerError(f"haproxy did not come up: {self.log.read_text()[-1_000:]}")
-            time.sleep(0.02)
+        try:
+            self._await_answers(self._process, time.monotonic() + timeout_s)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Ends it at once."""
@@ -125,6 +129,12 @@ class Balancer:
         self.admin_socket.unlink(missing_ok=True)
         self.user_socket.unlink(missing_ok=True)
 
+    def _await_answers(self, process: "subprocess.Popen[bytes]", deadline: float) -> None:
+        while not (_answers(self.admin_socket) and _answers(self.user_socket)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BalancerError(f"haproxy did not come up: {self.log.read_text()[-1_000:]}")
+            time.sleep(0.02)
+
     def _socket(self, level: str) -> Path:
         beside = self._folder / f"{level}.sock"
         if len(os.fsencode(beside)) <= MAX_SOCKET_PATH:
@@ -134,7 +144,7 @@ class Balancer:
 
 
 def _answers(path: Path, timeout_s: float = 1) -> bool:
-    """Whether HAProxy answers at a stats socket. Its file is there before anything listens, and that before it serves."""
+    """Whether HAProxy answers at a stats socket, whose file is there before anything listens."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
         try:

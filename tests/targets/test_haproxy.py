@@ -1,14 +1,15 @@
 """The HAProxy driver against a real HAProxy with real servers behind it."""
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from systems.haproxy import BACKEND, SLOW_S, SPARE, Haproxy, haproxy
+from systems.haproxy import ANSWERS_WITHIN_S, BACKEND, SPARE, Haproxy, haproxy
 from waiting import eventually
 
 from autopilot.infra.effector.drivers.haproxy import HaproxyDriver, HaproxySettings
@@ -34,6 +35,7 @@ class Edge:
             "backends": (BACKEND, "be_other"),
             "networks": ("127.0.0.0/8",),
             "check": "check inter 100ms",
+            "timeout_s": ANSWERS_WITHIN_S,
         }
         self.driver = HaproxyDriver(HaproxySettings(**defaults | settings))
 
@@ -47,7 +49,7 @@ class Edge:
     def shares(self) -> dict[str, str]:
         return {key.removeprefix("percent."): v for key, v in self.state().items() if key.startswith("percent.")}
 
-    def run(self, verb: str, timeout_s: float = 5.0, **parameters: str) -> Applied:
+    def run(self, verb: str, timeout_s: float = ANSWERS_WITHIN_S, **parameters: str) -> Applied:
         return self.driver.apply(act(verb, **parameters), self.driver.observe(BACKEND), "key", timeout_s)
 
     def changes(self, verb: str, **parameters: str) -> list[tuple[str, str, str]]:
@@ -131,7 +133,7 @@ def test_a_share_is_never_above_both_its_ends_on_its_way(edge: Edge, start: str,
 
 def test_no_split_takes_the_last_server_that_gets_requests(edge: Edge) -> None:
     edge.system.backends.shut("canary-1")
-    eventually(lambda: "canary-1" not in edge.answered(4) and "DOWN" in edge.system.tell("show stat"), 5)
+    eventually(lambda: "canary-1" not in edge.answered(4) and "DOWN" in edge.system.tell("show stat"), ANSWERS_WITHIN_S)
     with pytest.raises(TransientError, match="`canary-1` is not up"):
         edge.run("split", servers="canary-1", percent="5", timeout_s=0.3)
     assert edge.state("weights") == {"weights": "0,1,1"}
@@ -139,7 +141,7 @@ def test_no_split_takes_the_last_server_that_gets_requests(edge: Edge) -> None:
 
 def test_a_split_waits_for_a_server_that_comes_up(edge: Edge) -> None:
     edge.system.backends.shut("canary-1")
-    eventually(lambda: "DOWN" in edge.system.tell("show stat"), 5)
+    eventually(lambda: "DOWN" in edge.system.tell("show stat"), ANSWERS_WITHIN_S)
     threading.Timer(0.5, edge.system.backends.open, ["canary-1"]).start()
     assert edge.run("split", servers="canary-1", percent="5").changed
     assert edge.shares()["canary-1"] == "5"
@@ -149,7 +151,7 @@ def test_requests_are_not_given_back_to_servers_that_are_not_up_yet(edge: Edge) 
     edge.run("split", servers="canary-1", percent="100")
     for stable in ("stable-1", "stable-2"):
         edge.system.backends.shut(stable)
-    eventually(lambda: edge.system.tell("show stat").count("DOWN") == 2, 5)
+    eventually(lambda: edge.system.tell("show stat").count("DOWN") == 2, ANSWERS_WITHIN_S)
     with pytest.raises(TransientError, match="2 could, and 2 of them are not up"):
         edge.run("split", servers="canary-1", percent="0", timeout_s=0.3)
     assert edge.answered(2) == {"canary-1": 2}
@@ -179,17 +181,29 @@ def test_a_split_that_was_cut_short_is_completed(edge: Edge) -> None:
     assert edge.driver.happened(split, before.state, edge.driver.observe(BACKEND)) is True
 
 
-def test_a_drained_server_ends_what_it_has_begun(edge: Edge) -> None:
+@contextmanager
+def slow_request(edge: Edge) -> Iterator[list[str]]:
+    """While it lasts, stable-1 works on a request; gives who has answered it, which is told after the end."""
     edge.run("set_weight", server="stable-2", weight="0")
-    answered: list[str] = []
-    slow = threading.Thread(target=lambda: answered.append(edge.system.get("/slow")))
-    slow.start()
-    time.sleep(SLOW_S / 3)
-    edge.run("set_weight", server="stable-2", weight="1")
-    begun = time.monotonic()
-    assert edge.run("drain", server="stable-1").changed
-    assert time.monotonic() - begun > SLOW_S / 3
-    slow.join()
+    with ThreadPoolExecutor() as pool:
+        answered: list[str] = []
+        request = pool.submit(edge.system.get, "/slow")
+        try:
+            assert edge.system.backends.slow_one() == "stable-1"
+            edge.run("set_weight", server="stable-2", weight="1")
+            yield answered
+        finally:
+            edge.system.backends.let_go()
+        answered.append(request.result())
+
+
+def test_a_drained_server_ends_what_it_has_begun(edge: Edge) -> None:
+    with ThreadPoolExecutor() as pool:
+        with slow_request(edge) as answered:
+            drain = pool.submit(edge.run, "drain", server="stable-1")
+            eventually(lambda: edge.state("states") == {"states": "ready,draining,ready"}, ANSWERS_WITHIN_S)
+            assert not drain.done()
+        assert drain.result().changed
     assert answered == ["stable-1"]
     assert edge.state("states", "serving") == {"states": "ready,drain,ready", "serving": "1"}
     assert edge.answered(4) == {"stable-2": 4}
@@ -198,15 +212,10 @@ def test_a_drained_server_ends_what_it_has_begun(edge: Edge) -> None:
 
 
 def test_a_drain_that_takes_too_long_is_a_timeout(edge: Edge) -> None:
-    edge.run("set_weight", server="stable-2", weight="0")
-    slow = threading.Thread(target=edge.system.get, args=("/slow",))
-    slow.start()
-    time.sleep(SLOW_S / 3)
-    edge.run("set_weight", server="stable-2", weight="1")
-    with pytest.raises(TargetTimeoutError, match="`stable-1` has 1 requests under way"):
-        edge.run("drain", server="stable-1", timeout_s=0.1)
-    assert edge.state("states") == {"states": "ready,draining,ready"}
-    slow.join()
+    with slow_request(edge):
+        with pytest.raises(TargetTimeoutError, match="`stable-1` has 1 requests under way"):
+            edge.run("drain", server="stable-1", timeout_s=0.1)
+        assert edge.state("states") == {"states": "ready,draining,ready"}
 
 
 def test_the_last_server_is_never_taken_out(edge: Edge) -> None:
@@ -313,21 +322,21 @@ def test_a_revert_puts_back_what_was_changed(edge: Edge, verb: str, parameters: 
     before = edge.state()
     edge.run(verb, **parameters)
     assert edge.state() != before
-    assert edge.driver.revert(act(verb, **parameters), before, "key", 5.0).changed
+    assert edge.driver.revert(act(verb, **parameters), before, "key", ANSWERS_WITHIN_S).changed
     assert edge.state() == before
-    assert not edge.driver.revert(act(verb, **parameters), before, "key", 5.0).changed
+    assert not edge.driver.revert(act(verb, **parameters), before, "key", ANSWERS_WITHIN_S).changed
 
 
 def test_a_revert_takes_out_what_was_added_and_drains_what_was_made_ready(edge: Edge) -> None:
     before = edge.state()
     address = f"127.0.0.1:{edge.system.backends.ports[SPARE]}"
     edge.run("add_server", server=SPARE, address=address)
-    assert edge.driver.revert(act("add_server", server=SPARE, address=address), before, "key", 5.0).changed
+    assert edge.driver.revert(act("add_server", server=SPARE, address=address), before, "key", ANSWERS_WITHIN_S).changed
     assert edge.state() == before
     edge.run("drain", server="stable-1")
     before = edge.state()
     edge.run("ready", server="stable-1")
-    assert edge.driver.revert(act("ready", server="stable-1"), before, "key", 5.0).changed
+    assert edge.driver.revert(act("ready", server="stable-1"), before, "key", ANSWERS_WITHIN_S).changed
     assert edge.state() == before
 
 

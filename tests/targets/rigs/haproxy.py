@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from systems.haproxy import BACKEND, SPARE, Haproxy, haproxy
+from systems.haproxy import ANSWERS_WITHIN_S, BACKEND, SPARE, Haproxy, haproxy
 
 from autopilot.infra.effector.drivers.haproxy import HaproxyDriver, HaproxySettings
 from autopilot.infra.effector.port import CrashClass, Driver
@@ -19,7 +19,7 @@ ADDRESS = "127.0.0.1:28999"
 
 def _case(verb: str, effects: int, *refused: Mapping[str, str], target: str = BACKEND, **parameters: str) -> Case:
     action = Action(driver="haproxy", verb=verb, target=target, parameters=parameters)
-    return Case(action, CrashClass.CONVERGENT, effects=effects, refused=refused, timeout_s=5.0)
+    return Case(action, CrashClass.CONVERGENT, effects=effects, refused=refused)
 
 
 SPLIT = _case(
@@ -66,6 +66,7 @@ class HaproxyRig:
             "networks": ["127.0.0.0/8"],
             "ports": [20_000, 30_000],
             "check": "",
+            "timeout_s": ANSWERS_WITHIN_S,
         }
         self.driver: Driver = self._driver()
 

@@ -1,52 +1,49 @@
 """A real HAProxy before small real servers, and a relay before its socket that notes each change and can misbehave."""
 
-import shutil
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import SimpleQueue
 from urllib.request import urlopen
 
 from autopilot.infra.platform.ports import free_port
 from examples.canary.balancer import BACKEND, Balancer
 
 DONE = ("", "New server registered.", "Server deleted.")
-SLOW_S = 0.6
+ANSWERS_WITHIN_S = 60.0
 WEIGHTS = {"canary-1": 0, "stable-1": 1, "stable-2": 1}
 SPARE = "spare-1"
 """A backend that HAProxy's configuration does not know."""
 __all__ = ["BACKEND", "SPARE", "Backends", "Haproxy", "Relay", "haproxy"]
 
 
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        if self.path == "/slow":
-            time.sleep(SLOW_S)
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
 class Backends:
-    """HTTP servers by name, each on a port of its own; `/slow` takes longer."""
+    """HTTP servers by name, each on a port of its own. A request for `/slow` is answered once it is `let_go`."""
 
     def __init__(self, names: list[str]) -> None:
         self.ports: dict[str, int] = {}
         self._servers: dict[str, ThreadingHTTPServer] = {}
+        self._slow: SimpleQueue[str] = SimpleQueue()
+        self._let_go = threading.Semaphore(0)
         for name in names:
             self.open(name)
+
+    def slow_one(self) -> str:
+        """Which server has got the next request for `/slow`, once one has."""
+        return self._slow.get(timeout=ANSWERS_WITHIN_S)
+
+    def let_go(self) -> None:
+        """Lets one request for `/slow` be answered."""
+        self._let_go.release()
 
     def open(self, name: str) -> None:
         """Lets a server listen again; nothing happens when it does."""
         if name not in self._servers:
-            self._servers[name] = ThreadingHTTPServer(("127.0.0.1", self.ports.get(name, 0)), _Answer)
+            self._servers[name] = ThreadingHTTPServer(("127.0.0.1", self.ports.get(name, 0)), self._handler(name))
             self.ports[name] = self._servers[name].server_port
             threading.Thread(target=self._servers[name].serve_forever, args=(0.05,), daemon=True).start()
 
@@ -60,6 +57,23 @@ class Backends:
         """Ends all."""
         for name in list(self._servers):
             self.shut(name)
+
+    def _handler(self, name: str) -> type[BaseHTTPRequestHandler]:
+        backends = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/slow":
+                    backends._slow.put(name)
+                    backends._let_go.acquire(timeout=ANSWERS_WITHIN_S)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing."""
+
+        return Handler
 
 
 class Relay:
@@ -80,6 +94,7 @@ class Relay:
         self._listener.bind(str(path))
         self._listener.listen()
         self._held: list[socket.socket] = []
+        self._deafness = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -90,9 +105,17 @@ class Relay:
 
     def heal(self) -> None:
         """Behaves from here on."""
-        self.deaf, self.changes_left = False, None
-        while self._held:
-            self._held.pop().close()
+        with self._deafness:
+            self.deaf, self.changes_left = False, None
+            while self._held:
+                self._held.pop().close()
+
+    def ask(self, command: str) -> bytes:
+        """What HAProxy answers to a command. Raises `OSError` while it does not listen."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
+            upstream.connect(str(self._to))
+            upstream.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: upstream.recv(65_536), b""))
 
     def _accept(self) -> None:
         while True:
@@ -103,38 +126,45 @@ class Relay:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        command = connection.makefile().readline().strip()
-        if self.deaf:
-            self._held.append(connection)
-            return
-        with connection:
-            changes = not command.startswith("show ")
-            if self.changes_left is not None and self.changes_left <= 0:
-                return
-            answer = self._ask(command)
-            if changes and answer.decode().strip() in DONE:
-                self.changes.append(command)
-                if self.changes_left is not None:
-                    self.changes_left -= 1
-            with suppress(BrokenPipeError):  # whoever asked may have been killed
-                connection.sendall(answer)
+        """Whoever asks may have been killed, and HAProxy may be away: a command then goes without an answer."""
+        with suppress(OSError), connection.makefile() as lines:
+            command = lines.readline().strip()
+            if command and not self._is_held(connection):
+                self._pass_on(command, connection)
+        if connection not in self._held:
+            connection.close()
 
-    def _ask(self, command: str) -> bytes:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
-            upstream.connect(str(self._to))
-            upstream.sendall(command.encode() + b"\n")
-            return b"".join(iter(lambda: upstream.recv(65_536), b""))
+    def _is_held(self, connection: socket.socket) -> bool:
+        with self._deafness:
+            if self.deaf:
+                self._held.append(connection)
+            return self.deaf
+
+    def _pass_on(self, command: str, connection: socket.socket) -> None:
+        if self.changes_left is not None and self.changes_left <= 0:
+            return
+        answer = self.ask(command)
+        if not command.startswith("show ") and answer.decode().strip() in DONE:
+            self.changes.append(command)
+            if self.changes_left is not None:
+                self.changes_left -= 1
+        connection.sendall(answer)
 
 
 class Haproxy:
     """HAProxy with one canary that waits and two stable servers, and a fourth server that it does not know."""
 
     def __init__(self, folder: Path, weights: Mapping[str, int]) -> None:
-        self.backends = Backends([*weights, SPARE])
-        ports = self.backends.ports
-        self.balancer = Balancer(folder, free_port(), {name: (ports[name], weight) for name, weight in weights.items()})
-        self.balancer.start()
-        self.relay = Relay(folder / "relay.sock", self.balancer.admin_socket)
+        with ExitStack() as started:
+            self.backends = Backends([*weights, SPARE])
+            started.callback(self.backends.close)
+            servers = {name: (self.backends.ports[name], weight) for name, weight in weights.items()}
+            self.balancer = Balancer(folder, free_port(), servers)
+            started.callback(self.balancer.stop)
+            self.balancer.start()
+            self.relay = Relay(folder / "relay.sock", self.balancer.admin_socket)
+            started.callback(self.relay.close)
+            self._ending = started.pop_all()
 
     @property
     def url(self) -> str:
@@ -143,13 +173,13 @@ class Haproxy:
 
     def get(self, path: str = "/") -> str:
         """The server that answered a request."""
-        with urlopen(f"http://127.0.0.1:{self.balancer.port}{path}", timeout=5) as response:
+        with urlopen(f"http://127.0.0.1:{self.balancer.port}{path}", timeout=ANSWERS_WITHIN_S) as response:
             server: str = response.headers["x-server"]
         return server
 
     def tell(self, command: str) -> str:
         """Says something to HAProxy past the relay, as another writer would."""
-        return self.relay._ask(command).decode()
+        return self.relay.ask(command).decode()
 
     def restart(self) -> None:
         """HAProxy as it is configured, and a relay that behaves."""
@@ -157,20 +187,15 @@ class Haproxy:
         self.balancer.start()
         self.relay.heal()
 
-    def stop(self) -> None:
-        """Ends all of it."""
-        self.relay.close()
-        self.balancer.stop()
-        self.backends.close()
+    def __enter__(self) -> "Haproxy":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
 
 
 @contextmanager
 def haproxy(weights: Mapping[str, int] = WEIGHTS) -> Iterator[Haproxy]:
     """A running one, in a folder with a short name, since a unix socket's path is short."""
-    folder = Path(tempfile.mkdtemp(prefix="hp"))
-    running = Haproxy(folder, weights)
-    try:
+    with tempfile.TemporaryDirectory(prefix="hp") as folder, Haproxy(Path(folder), weights) as running:
         yield running
-    finally:
-        running.stop()
-        shutil.rmtree(folder)
