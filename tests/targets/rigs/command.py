@@ -68,7 +68,7 @@ class CommandRig:
         else:
             flag = FLAGS[fault]
             self.system.flag(flag, up=True)
-            yield Provoked(SET_SIZE, timeout_s=2.0)
+            yield Provoked(SET_SIZE, timeout_s=2.0) if fault is Fault.TIMEOUT else Provoked(SET_SIZE)
             self.system.flag(flag, up=False)
 
     def _without_the_right(self) -> Driver:

@@ -17,7 +17,7 @@ echo "set-size $1 $2" >> history
 echo "authenticated by $PASSWORD"
 printf 'size=%s\\nready=%s\\nstarted=%s\\n' "$2" "$ready" "$started" > "$1.env"
 test -e half && exit 3
-test -e slow && sleep 30
+test -e slow && sleep 300
 printf 'size=%s\\nready=%s\\nstarted=%s\\n' "$2" "$2" "$started" > "$1.env"
 """
 CHECK_SIZE = """#!/bin/sh
