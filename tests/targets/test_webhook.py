@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from plans import attempt
 from pydantic import ValidationError
 from rigs.webhook import ROTATE, SET, act, driver_of
-from systems.webhook import BLIND, DEFAULT, KEYED, SECRET, TOKEN, WebhookService, webhook_service
+from systems.webhook import ANSWERS_WITHIN_S, BLIND, DEFAULT, KEYED, SECRET, TOKEN, WebhookService, webhook_service
+from waiting import eventually
 
 from autopilot.infra.effector.drivers.webhook import WebhookDriver, WebhookSettings
 from autopilot.infra.effector.port import (
@@ -37,7 +39,9 @@ def driver(service: WebhookService) -> WebhookDriver:
     return driver_of(service.entry())
 
 
-def apply(driver: WebhookDriver, action: Action = SET.action, key: str = "key-1", timeout_s: float = 5.0) -> bool:
+def apply(
+    driver: WebhookDriver, action: Action = SET.action, key: str = "key-1", timeout_s: float = ANSWERS_WITHIN_S
+) -> bool:
     return driver.apply(action, driver.observe(action.target), key, timeout_s).changed
 
 
@@ -83,20 +87,25 @@ def test_a_secret_that_cannot_be_read_denies_before_anything_is_sent(
 
 
 def test_what_runs_on_after_the_answer_is_waited_for(service: WebhookService, driver: WebhookDriver) -> None:
-    service.mode.background_s = 0.6
-    assert apply(driver)
+    service.mode.background = True
+    with ThreadPoolExecutor() as pool:
+        applied = pool.submit(apply, driver)
+        eventually(lambda: "key-1" in service.runs, ANSWERS_WITHIN_S)
+        assert not applied.done()
+        service.finished()
+        assert applied.result()
     assert service.runs["key-1"]["status"] == "done"
 
 
 def test_a_call_whose_answer_is_lost_is_looked_up(service: WebhookService, driver: WebhookDriver) -> None:
     service.mode.drop = True
-    assert isinstance(attempt(driver, SET.action, 1.0), StepSucceeded)
+    assert isinstance(attempt(driver, SET.action, ANSWERS_WITHIN_S), StepSucceeded)
     assert len(service.history[KEYED]) == 1
 
 
 def test_a_lost_answer_of_what_cannot_be_looked_up_is_unknown(service: WebhookService, driver: WebhookDriver) -> None:
     service.mode.drop = True
-    assert isinstance(attempt(driver, ROTATE.action, 1.0), StepIndeterminate)
+    assert isinstance(attempt(driver, ROTATE.action, ANSWERS_WITHIN_S), StepIndeterminate)
     assert service.history[BLIND] == ["rotate default -> canary"]
 
 
@@ -105,7 +114,7 @@ def test_a_servers_error_leaves_open_whether_a_blind_call_was_done(
     service: WebhookService, driver: WebhookDriver, status: int
 ) -> None:
     service.mode.status = status
-    result = attempt(driver, ROTATE.action, 1.0)
+    result = attempt(driver, ROTATE.action, ANSWERS_WITHIN_S)
     assert isinstance(result, StepIndeterminate)
     assert str(status) in result.reason
 
@@ -138,21 +147,22 @@ def test_a_blind_call_that_nobody_took_may_be_tried_again(service: WebhookServic
     before = driver_of(service.entry()).observe(BLIND)
     entry = service.entry("http://127.0.0.1:1")
     with pytest.raises(TransientError, match="cannot be reached"):
-        driver_of(entry).apply(ROTATE.action, before, "key-1", 2.0)
+        driver_of(entry).apply(ROTATE.action, before, "key-1", ANSWERS_WITHIN_S)
 
 
 def test_a_blind_call_without_an_answer_is_a_timeout(service: WebhookService, driver: WebhookDriver) -> None:
-    service.mode.delay_s = 3.0
+    service.mode.silent = True
     with pytest.raises(TargetTimeoutError):
         apply(driver, ROTATE.action, timeout_s=0.5)
-    assert len(service.history[BLIND]) == 1
+    assert eventually(lambda: service.history[BLIND], ANSWERS_WITHIN_S) == ["rotate default -> canary"]
 
 
 def test_a_call_that_still_runs_is_not_sent_again(service: WebhookService, driver: WebhookDriver) -> None:
-    service.mode.background_s = 1.5
+    service.mode.background = True
     with pytest.raises(TargetTimeoutError, match="still running"):
-        apply(driver, timeout_s=0.5)
-    assert not driver.apply(SET.action, driver.observe(KEYED), "key-1", 5.0).changed
+        apply(driver, timeout_s=5.0)
+    service.finished()
+    assert not driver.apply(SET.action, driver.observe(KEYED), "key-1", ANSWERS_WITHIN_S).changed
     assert len(service.requests) == 1
 
 
@@ -167,14 +177,14 @@ def test_an_undo_is_told_what_to_put_back(service: WebhookService, driver: Webho
     service.rings[KEYED] = "wide"
     before = driver.observe(KEYED)
     apply(driver)
-    assert driver.revert(SET.action, before.state, "key-2", 5.0).changed
+    assert driver.revert(SET.action, before.state, "key-2", ANSWERS_WITHIN_S).changed
     assert (service.rings[KEYED], service.requests[-1]["undoes"]) == ("wide", "set_ring")
 
 
 def test_what_cannot_be_looked_up_is_never_undone_by_a_call(driver: WebhookDriver) -> None:
     assert driver.reverts == {"set_ring"}
     with pytest.raises(PermanentError, match="rotate"):
-        driver.revert(ROTATE.action, {}, "key-2", 5.0)
+        driver.revert(ROTATE.action, {}, "key-2", ANSWERS_WITHIN_S)
 
 
 def test_no_secret_is_logged_or_shown(
@@ -230,6 +240,6 @@ def test_a_blind_refusal_is_a_failure_and_not_unknown(service: WebhookService, d
     before = driver.observe(BLIND)
     service.rings[BLIND] = DEFAULT
     with pytest.raises(ConflictError):
-        driver.apply(ROTATE.action, before, "key-1", 5.0)
+        driver.apply(ROTATE.action, before, "key-1", ANSWERS_WITHIN_S)
     service.mode.status = 429
-    assert isinstance(attempt(driver, ROTATE.action, 1.0), StepFailed)
+    assert isinstance(attempt(driver, ROTATE.action, ANSWERS_WITHIN_S), StepFailed)

@@ -10,7 +10,6 @@ from systems.webhook import BLIND, DEFAULT, KEYED, Misbehaviour, WebhookService,
 from autopilot.infra.effector.drivers.webhook import WebhookDriver, WebhookSettings
 from autopilot.infra.effector.port import CrashClass, Driver
 from autopilot.infra.effector.rig import Case, Fault, Provoked
-from autopilot.infra.platform.ports import free_port
 from autopilot.schemas.events.planner import Action
 
 
@@ -62,6 +61,7 @@ class WebhookRig:
             yield self._provoked(fault)
         finally:
             self.system.mode = Misbehaviour()
+            self.system.finished()
 
     def _provoked(self, fault: Fault) -> Provoked:
         if fault is Fault.DENIED:
@@ -73,15 +73,16 @@ class WebhookRig:
             gone["endpoints"][KEYED]["url"] += "-that-was"
             return Provoked(SET, driver_of(gone))
         if fault is Fault.UNREACHABLE:
-            return Provoked(SET, driver_of(self.system.entry(f"http://127.0.0.1:{free_port()}")))
+            return Provoked(SET, driver_of(self.system.entry("http://127.0.0.1:1")))
         before = self.driver.observe(KEYED)
         if fault is Fault.TIMEOUT:
-            self.system.mode.background_s = 4.0
-        elif fault is Fault.CONFLICT:
+            self.system.mode.background = True
+            return Provoked(SET, before=before, timeout_s=2.0)
+        if fault is Fault.CONFLICT:
             self.system.rings[KEYED] = "wide"
         else:
             self.system.mode.partial = True
-        return Provoked(SET, before=before, timeout_s=2.0)
+        return Provoked(SET, before=before)
 
 
 def driver_of(entry: dict[str, Any]) -> WebhookDriver:

@@ -22,16 +22,18 @@ TOKEN = "token-of-the-effector"
 DEFAULT = "default"
 KEYED, BLIND = "runbooks", "legacy"
 RINGS = ("default", "canary", "wide")
+RUNNING = "running"
+ANSWERS_WITHIN_S = 60.0
 
 
 class Misbehaviour:
     """How the service behaves for a while."""
 
     def __init__(self) -> None:
-        self.delay_s = 0.0
-        """How long it thinks before it answers a call, after it has done it."""
-        self.background_s = 0.0
-        """How long a call runs on after its answer; 0 for calls that are done when they are answered."""
+        self.silent = False
+        """Whether a call is carried out and not answered, as long as the service is up."""
+        self.background = False
+        """Whether a call runs on after its answer, until it is `finished`."""
         self.partial = False
         """Whether a call gets half way."""
         self.status = 0
@@ -53,6 +55,7 @@ class WebhookService:
         self.requests: list[dict[str, Any]] = []
         self.runs: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -70,7 +73,7 @@ class WebhookService:
             "state_fields": ["ring"],
             "secret_file": str(secret_file or self.secret_file),
             "token_file": str(self.token_file),
-            "timeout_s": 5.0,
+            "timeout_s": ANSWERS_WITHIN_S,
         }
         keyed = {
             "url": f"{url}/call/{KEYED}",
@@ -92,6 +95,7 @@ class WebhookService:
 
     def close(self) -> None:
         """Stops listening."""
+        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -109,10 +113,15 @@ class WebhookService:
             answer = self._do(endpoint, body)
             if endpoint == KEYED:
                 self.runs[key] = answer
-        if self.mode.background_s:
-            threading.Timer(self.mode.background_s, lambda: self.runs.update({key: {"status": "done"}})).start()
-        time.sleep(self.mode.delay_s)
+        if self.mode.silent:
+            self._closing.wait()
         return 200, answer
+
+    def finished(self) -> None:
+        """What runs on is done now."""
+        with self._lock:
+            running = [key for key, run in self.runs.items() if run["status"] == RUNNING]
+            self.runs |= {key: {"status": "done"} for key in running}
 
     def _do(self, endpoint: str, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body["parameters"].get("ring", DEFAULT)
@@ -122,7 +131,7 @@ class WebhookService:
         if self.mode.partial:
             return {"status": "partial", "reason": "two of three hosts"}
         self.rings[endpoint] = wanted
-        return {"status": "running" if self.mode.background_s else "done", "changed": True}
+        return {"status": RUNNING if self.mode.background else "done", "changed": True}
 
 
 def _handler(service: WebhookService) -> type[BaseHTTPRequestHandler]:
