@@ -60,7 +60,7 @@ class Case:
     """Keys of the state that an act moves and nothing puts back, such as process ids and revisions."""
     refused: tuple[Mapping[str, str], ...] = ()
     """Parameters that the driver refuses: out of its bounds, or no values at all."""
-    timeout_s: float = 30.0
+    timeout_s: float = 120.0
 
     @property
     def verb(self) -> str:
@@ -80,7 +80,7 @@ class Provoked:
     """The driver that meets it, when it is not the rig's: one with another credential, or another address."""
     before: Observation | None = None
     """What was observed before the fault came; None when the driver is to look now."""
-    timeout_s: float = 10.0
+    timeout_s: float = 60.0
 
 
 class Rig(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from systems.supervisord import Supervised, supervised
+from waiting import eventually
 
 from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
 from autopilot.infra.effector.port import (
@@ -38,7 +39,7 @@ class Watched:
     def run(self, verb: str, target: str = "web", **parameters: str) -> bool:
         """Observes and applies, and says whether anything had to be changed."""
         action = act(verb, target, **parameters)
-        return self.driver.apply(action, self.driver.observe(target), "key", 10.0).changed
+        return self.driver.apply(action, self.driver.observe(target), "key", 60.0).changed
 
     def stop_one(self, name: str) -> None:
         """Stops a process as an act does that is cut short right after."""
@@ -93,12 +94,12 @@ def test_a_diff_changes_nothing(web: Watched) -> None:
 def test_a_restart_replaces_each_running_process_once(web: Watched) -> None:
     before = web.driver.observe("web")
     assert web.driver.happened(act("restart"), before.state, before) is False
-    assert web.driver.apply(act("restart"), before, "key", 10.0).changed
+    assert web.driver.apply(act("restart"), before, "key", 60.0).changed
     after = web.driver.observe("web")
     assert set(pids(dict(after.state))).isdisjoint(pids(dict(before.state)))
     assert after.state["states"] == "RUNNING,RUNNING,STOPPED"
     assert web.driver.happened(act("restart"), before.state, after) is True
-    assert not web.driver.apply(act("restart"), before, "key", 10.0).changed
+    assert not web.driver.apply(act("restart"), before, "key", 60.0).changed
     assert web.state() == after.state
 
 
@@ -108,15 +109,17 @@ def test_a_restart_that_was_cut_short_is_completed_and_not_repeated(web: Watched
     web.driver._client.start("web:web_00")
     halfway = web.driver.observe("web")
     assert web.driver.happened(act("restart"), before.state, halfway) is False
-    assert web.driver.apply(act("restart"), before, "key", 10.0).changed
+    assert web.driver.apply(act("restart"), before, "key", 60.0).changed
     assert pids(web.state())[0] == pids(dict(halfway.state))[0]
     assert pids(web.state())[1] != pids(dict(before.state))[1]
 
 
 def test_a_process_that_died_by_itself_is_not_taken_for_a_whole_restart(web: Watched) -> None:
     before = web.driver.observe("web")
-    os.kill(pids(dict(before.state))[0], signal.SIGKILL)
-    time.sleep(0.3)
+    killed, left = pids(dict(before.state))
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: web.state()["states"] == before.state["states"] and killed not in pids(web.state()), 60)
+    assert left in pids(web.state())
     assert web.driver.happened(act("restart"), before.state, web.driver.observe("web")) is False
 
 
@@ -163,7 +166,7 @@ def test_a_switch_that_was_cut_short_is_completed(web: Watched) -> None:
     (folder / "previous").symlink_to("v1")
     (folder / "current").unlink()
     (folder / "current").symlink_to("v2")
-    assert web.driver.apply(act("switch_release", release="v2"), before, "key", 10.0).changed
+    assert web.driver.apply(act("switch_release", release="v2"), before, "key", 60.0).changed
     assert set(pids(web.state())).isdisjoint(pids(dict(before.state)))
     assert web.state()["previous_release"] == "v1"
 
@@ -174,10 +177,10 @@ def test_a_process_that_a_cut_short_switch_left_stopped_is_started(web: Watched,
     web.run("switch_release", release="v2")
     web.stop_one(stopped)
     action = act("switch_release", release="v2")
-    assert web.driver.apply(action, before, "key", 10.0).changed
+    assert web.driver.apply(action, before, "key", 60.0).changed
     assert web.state()["states"] == before.state["states"]
     web.stop_one(stopped)
-    assert web.driver.revert(action, before.state, "key", 10.0).changed
+    assert web.driver.revert(action, before.state, "key", 60.0).changed
     assert (web.state()["states"], web.state()["release"]) == (before.state["states"], "v1")
 
 
@@ -186,14 +189,14 @@ def test_a_release_that_was_switched_again_is_not_put_back(web: Watched) -> None
     web.run("switch_release", release="v2")
     web.run("switch_release", release="v3")
     with pytest.raises(ConflictError, match="v3"):
-        web.driver.revert(act("switch_release", release="v2"), before.state, "key", 10.0)
+        web.driver.revert(act("switch_release", release="v2"), before.state, "key", 60.0)
 
 
 def test_a_release_that_someone_else_switched_is_a_conflict(web: Watched) -> None:
     before = web.driver.observe("web")
     web.run("switch_release", release="v3")
     with pytest.raises(ConflictError, match="v3"):
-        web.driver.apply(act("switch_release", release="v2"), before, "key", 10.0)
+        web.driver.apply(act("switch_release", release="v2"), before, "key", 60.0)
 
 
 def test_a_release_that_is_not_there_is_refused(web: Watched) -> None:

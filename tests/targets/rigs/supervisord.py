@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from psutil import Process
 from systems.supervisord import Supervised, supervised
+from waiting import eventually
 
 from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
 from autopilot.infra.effector.port import CrashClass, Driver
@@ -90,6 +92,8 @@ class SupervisordRig:
         whole = self.system.root / "whole"
         whole.touch()
         self._run("half", 2)
+        pids = self.driver.observe("half").state["pids"].split(",")
+        eventually(lambda: all(Process(int(pid)).name() == "sleep" for pid in pids), 60)  # and no longer a shell
         whole.unlink()
         yield Provoked(case(act("restart", "half"), CrashClass.WITNESSED, 4))
         whole.touch()
@@ -99,7 +103,7 @@ class SupervisordRig:
 
     def _run(self, group: str, count: int) -> None:
         wanted = act("scale", group, count=str(count))
-        self.driver.apply(wanted, self.driver.observe(group), "reset", 20.0)
+        self.driver.apply(wanted, self.driver.observe(group), "reset", 60.0)
 
     def _point(self, group: str, release: str) -> None:
         folder = self.system.root / "releases" / group

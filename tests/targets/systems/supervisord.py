@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from autopilot.infra.effector.drivers.supervisord import SupervisordDriver, SupervisordSettings
-from autopilot.infra.effector.port import TransientError
+from autopilot.infra.effector.port import TargetError
+from autopilot.infra.platform.ports import free_port
 
 CONF = """
 [unix_http_server]
@@ -39,21 +39,22 @@ startsecs=0
 autostart=false
 [program:broken]
 command=/bin/false
-startsecs=1
+startsecs=5
 startretries=0
 autostart=false
 [program:slow]
 command=/bin/sh -c "sleep 6000"
-startsecs=30
+startsecs=300
 autostart=false
 [program:half]
 command=/bin/sh -c "test %(process_num)d -eq 0 -o -e {root}/whole && exec sleep 6000"
 process_name=half_%(process_num)02d
 numprocs=2
-startsecs=1
+startsecs=5
 startretries=0
 autostart=false
 """
+UP_WITHIN_S = ENDS_WITHIN_S = 60.0
 GROUPS = ("web", "broken", "slow", "half")
 RELEASES = ("v1", "v2", "v3")
 
@@ -91,27 +92,28 @@ def supervised() -> Iterator[Supervised]:
         for release in RELEASES:
             (root / "releases" / group / release).mkdir(parents=True)
     (root / "releases" / "web" / "current").symlink_to("v1")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     conf = root / "supervisord.conf"
     conf.write_text(CONF.format(root=root, port=port))
     command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
     try:
         running = Supervised(root, port)
-        _await_up(running)
+        _await_up(running, process)
         yield running
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(ENDS_WITHIN_S)
         shutil.rmtree(root)
 
 
-def _await_up(running: Supervised) -> None:
-    for _ in range(200):
+def _await_up(running: Supervised, process: "subprocess.Popen[bytes]") -> None:
+    """It listens everywhere before it answers anywhere."""
+    until = time.monotonic() + UP_WITHIN_S
+    while time.monotonic() < until and process.poll() is None:
         try:
             running.driver.observe("web")
-        except TransientError:
+        except TargetError:
             time.sleep(0.05)
         else:
             return
