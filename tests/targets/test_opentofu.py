@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from pydantic import ValidationError
-from systems.opentofu import BOUNDS, SOMEBODY_ELSES, VARIABLES, Infrastructure, infrastructure
+from systems.opentofu import BOUNDS, DONE_WITHIN_S, SOMEBODY_ELSES, VARIABLES, Infrastructure, infrastructure
 
 from autopilot.infra.effector.drivers.opentofu import OpentofuDriver, OpentofuSettings
 from autopilot.infra.effector.drivers.opentofu_cli import Tofu
@@ -29,7 +29,7 @@ def act(workspace: str = "web", **variables: str) -> Action:
     return Action(driver="opentofu", verb="apply_variables", target=workspace, parameters=variables)
 
 
-def run(driver: OpentofuDriver, action: Action, timeout_s: float = 20.0) -> bool:
+def run(driver: OpentofuDriver, action: Action, timeout_s: float = DONE_WITHIN_S) -> bool:
     return driver.apply(action, driver.observe(action.target), "key", timeout_s).changed
 
 
@@ -107,9 +107,9 @@ def test_a_variable_that_another_writer_set_is_not_overwritten(web: Infrastructu
     before = driver.observe("web")
     web.bring("web", replicas=5)
     with pytest.raises(ConflictError, match="`replicas` was set to 5"):
-        driver.apply(act(replicas="3"), before, "key", 20.0)
+        driver.apply(act(replicas="3"), before, "key", DONE_WITHIN_S)
     with pytest.raises(ConflictError, match="`replicas` was set to 5"):
-        driver.revert(act(replicas="3"), before.state, "key-back", 20.0)
+        driver.revert(act(replicas="3"), before.state, "key-back", DONE_WITHIN_S)
 
 
 def test_a_lock_that_is_not_given_back_is_a_conflict(web: Infrastructure) -> None:
@@ -133,7 +133,7 @@ def test_an_apply_that_changed_nothing_leaves_the_variables_as_they_were(web: In
 def test_a_plan_is_not_applied_to_a_state_that_it_was_not_made_for(web: Infrastructure, tmp_path: Path) -> None:
     environment = {"TF_HTTP_PASSWORD": "state-secret"}
     tofu = Tofu(Path(web.entry()["binary"]), environment, web.root / "web", lock_wait_s=0, grace_s=1)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DONE_WITHIN_S
     plan = tofu.plan(tmp_path / "plan", {"replicas": 2, "release": "v1", "ready": "true"}, deadline)
     stale = tofu.plan(tmp_path / "stale", {"replicas": 4, "release": "v1", "ready": "true"}, deadline)
     assert not plan.anything
@@ -149,9 +149,9 @@ def test_part_of_an_effect_is_told_so_and_can_be_undone(web: Infrastructure) -> 
     driver = web.driver()
     before = driver.observe("web")
     with pytest.raises(PartialError, match="part of it is there"):
-        driver.apply(act(replicas="4"), before, "key", 20.0)
+        driver.apply(act(replicas="4"), before, "key", DONE_WITHIN_S)
     assert driver.observe("web").state["resources"] == "4"
-    assert driver.revert(act(replicas="4"), before.state, "key-back", 20.0).changed
+    assert driver.revert(act(replicas="4"), before.state, "key-back", DONE_WITHIN_S).changed
     after = dict(driver.observe("web").state)
     assert {k: v for k, v in after.items() if k != "serial"} == {k: v for k, v in before.state.items() if k != "serial"}
 
@@ -159,7 +159,7 @@ def test_part_of_an_effect_is_told_so_and_can_be_undone(web: Infrastructure) -> 
 def test_when_its_time_is_over_every_process_is_ended_and_the_lock_given_back(web: Infrastructure) -> None:
     web.set("web", ready="sleep 61")
     with pytest.raises(TargetTimeoutError, match="did not end in time"):
-        run(web.driver(grace_s=20.0), act(replicas="3"), timeout_s=1.5)
+        run(web.driver(), act(replicas="3"), timeout_s=1.5)
     assert not [p.pid for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "61"]]
     assert not web.store.locks
 

@@ -4,10 +4,11 @@ import base64
 import json
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ MODULE = ROOT / "examples" / "opentofu" / "web"
 VARIABLES = "autopilot.auto.tfvars.json"
 USER, PASSWORD = "autopilot", "state-secret"
 BUILD_S = 900.0
-BY_HAND_S = 120.0
+DONE_WITHIN_S = 120.0
 
 SOMEBODY_ELSES = json.dumps({"ID": "1234", "Operation": "OperationTypeApply", "Who": "somebody"}).encode()
 BACKEND = """
@@ -122,6 +123,15 @@ class StateStore:
         self._server.server_close()
         self._thread.join()
 
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Stops it, and keeps its port from being given to anybody who would answer there."""
+        self.stop()
+        with socket.socket() as place:
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            place.bind(self._server.server_address)
+            yield
+
 
 class Infrastructure:
     """Configurations under one root: `web` (two replicas), `lost` (its store is gone)."""
@@ -148,8 +158,8 @@ class Infrastructure:
             "root": str(self.root),
             "workspaces": dict.fromkeys(("web", "lost", "nothing"), BOUNDS),
             "environment_files": {"TF_HTTP_PASSWORD": str(self.root / password)},
-            "lock_wait_s": 5.0,
-            "grace_s": 4.0,
+            "lock_wait_s": DONE_WITHIN_S,
+            "grace_s": 20.0,
             **odd,
         }
 
@@ -176,7 +186,7 @@ class Infrastructure:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=BY_HAND_S,
+            timeout=DONE_WITHIN_S,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -209,12 +219,13 @@ class Infrastructure:
 def infrastructure(folder: Path) -> Iterator[Infrastructure]:
     """Builds OpenTofu if it is missing, and starts the store of states."""
     built = subprocess.run([str(BUILD)], stdout=subprocess.PIPE, text=True, timeout=BUILD_S, check=True)
-    store, gone = StateStore(), StateStore()
-    try:
+    store, lost = StateStore(), StateStore()
+    with ExitStack() as ending:
+        ending.callback(store.stop)
         running = Infrastructure(folder, Path(built.stdout.strip()), store)
-        running.add("web", store)
-        running.add("lost", gone)
-        gone.stop()
+        try:
+            running.add("web", store)
+            running.add("lost", lost)
+        finally:
+            ending.enter_context(lost.gone())
         yield running
-    finally:
-        store.stop()
