@@ -23,6 +23,10 @@ SHARES: Mapping[str, str] = {"test_aws_ecs": "aws_ecs"}
 """Modules whose target is that of a rig."""
 
 
+TIMEOUT_S = 1_200
+"""Of a test with the start of its target, where a test says nothing else."""
+
+
 def group_of(nodeid: str) -> str:
     """The rig of a test, or else its module, which starts its own target."""
     rig = re.search(r"\[(\w+) \| ", nodeid)
@@ -44,7 +48,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of a group in a row, so that its target is started once."""
+    """All tests of a group in a row, so that its target is started once, and each with time for a busy machine."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
     groups = [*LONGEST_FIRST, *sorted({group_of(item.nodeid) for item in items} - set(LONGEST_FIRST))]
     items.sort(key=lambda item: groups.index(group_of(item.nodeid)))
 

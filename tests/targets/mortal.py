@@ -37,10 +37,10 @@ from autopilot.streams.record import EVENT_TYPE
 PROGRAM = Path(__file__).with_name("mortal_process.py")
 REGISTRY = BundledRegistry()
 PARTITIONS = 1
-DIES_S = 90.0
+DIES_S = 300.0
 LOOK_AGAIN_S = 0.002
 """How often the target is looked at in the middle of an effect, unless a look takes longer: then half of the time."""
-ANSWERS_S = 90.0
+ANSWERS_S = 300.0
 RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
 CODEC = Codec(REGISTRY)
 FOLLOWED = {kind.event_type().encode() for kind in (StepStarted, *RESULTS)}

@@ -16,7 +16,7 @@ from autopilot.schemas.events.verifier import Outcome
 from autopilot.schemas.plan_hash import plan_hash
 
 LASTS_US = 3_600_000_000
-ANSWERED_MS = 30_000
+ANSWERED_MS = 120_000
 KEY = "key-1"
 """Of a single attempt."""
 

@@ -50,11 +50,11 @@ PROGRAM = Path(__file__).with_name("real_process.py")
 MORTALS = ("effector", "executor")
 ENDS = (ExecutionCompleted, ExecutionFailed, ExecutionRolledBack)
 RESULTS = (StepSucceeded, StepFailed, StepIndeterminate)
-END_S = 240.0
+END_S = 600.0
 PROGRESS = 2
 """Events between two kills, at least."""
 
-pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(600 + 12 * ACTIONS)]
+pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(1_800 + 12 * ACTIONS)]
 
 
 class Log:
