@@ -4,13 +4,18 @@ import threading
 import time
 from collections.abc import Mapping
 
+import structlog
+
 from autopilot.schemas.envelope import Draft
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
+from autopilot.streams.errors import StreamError
 from autopilot.streams.publisher import Publisher
 
 SECOND_US = 1_000_000
+
+_log = structlog.get_logger("autopilot.clock")
 
 
 class Clock:
@@ -35,7 +40,13 @@ class Clock:
             now_us = time.time_ns() // 1_000
             at_us = now_us - now_us % SECOND_US
             if at_us > last_us:
-                self._publisher.broadcast(Draft(Tick(at_us=at_us), ""), at_us=at_us)
+                self._tick(at_us)
                 last_us = at_us
             stop.wait((SECOND_US - time.time_ns() // 1_000 % SECOND_US) / SECOND_US)
         self._publisher.close()
+
+    def _tick(self, at_us: int) -> None:
+        try:
+            self._publisher.broadcast(Draft(Tick(at_us=at_us), ""), at_us=at_us)
+        except StreamError as error:
+            _log.warning("a tick was not written", at_us=at_us, error=str(error) or repr(error))

@@ -166,9 +166,9 @@ class PartitionWriter:
             if offsets:
                 self._producer.send_offsets_to_transaction(offsets, group, REQUEST_TIMEOUT_S)
             self._commit()
-        except KafkaException as exception:
+        except (KafkaException, SystemError) as exception:
             self._abort()
-            raise _stream_error(exception) from exception
+            raise _stream_error(_told(exception)) from exception
 
     def close(self) -> None:
         """Gives up the producer. An open transaction is ended by the next owner or by its time-out."""
@@ -206,6 +206,16 @@ class PartitionWriter:
     def _abort(self) -> None:
         with contextlib.suppress(KafkaException):
             self._producer.abort_transaction(REQUEST_TIMEOUT_S)
+
+
+def _told(exception: KafkaException | SystemError) -> KafkaException:
+    """What the client raised: a fatal error, such as having been fenced, that comes while deliveries are reported is
+    raised in the report, which Python takes for a fault of that function.
+    """
+    raised = exception.__cause__ if isinstance(exception, SystemError) else exception
+    if not isinstance(raised, KafkaException):
+        raise exception
+    return raised
 
 
 def _stream_error(exception: KafkaException) -> LostOwnershipError | UnreachableError:

@@ -11,7 +11,7 @@ from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams import kafka as clients
-from autopilot.streams.errors import UnreachableError
+from autopilot.streams.errors import StreamError, UnreachableError
 from autopilot.streams.kafka import REQUEST_TIMEOUT_S, PartitionWriter
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import Outgoing
@@ -71,11 +71,19 @@ class Publisher:
             raise UnreachableError(f"{left} records not acknowledged: {failure.str() if failure else 'time-out'}")
 
     def broadcast(self, draft: Draft, at_us: int | None = None) -> str:
-        """Writes an event to every partition of both topics in one transaction; gives its id."""
+        """Writes an event to every partition of both topics in one transaction; gives its id.
+
+        Raises `StreamError` when it is not written; the next one is tried anew.
+        """
         if self._broadcaster is None:
             self._broadcaster = PartitionWriter(self._kafka, self._transactional_id)
         records = list(self._mint(draft).broadcast(draft, _now_us() if at_us is None else at_us))
-        self._broadcaster.commit(records)
+        try:
+            self._broadcaster.commit(records)
+        except StreamError:
+            self._broadcaster.close()
+            self._broadcaster = None
+            raise
         return self._codec.decode(records[0].value).envelope.event_id
 
     def close(self) -> None:
