@@ -1,6 +1,8 @@
 """TCP ports of the processes that we start: free ones are picked once and remembered, taken ones are named."""
 
+import itertools
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -9,6 +11,20 @@ import psutil
 from autopilot.infra.errors import MendableError
 
 HOST = "127.0.0.1"
+FIRST, _APART = 12_000, 101
+
+
+def _first_of_the_system() -> int:
+    """The first port of the range from which the system picks."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return FIRST
+
+
+LAST = max(FIRST, min(_first_of_the_system(), 30_000))
+"""Up to here, and not the nodes' ports of a Kubernetes."""
+_steps = itertools.count()
 
 
 class PortInUseError(MendableError):
@@ -21,11 +37,20 @@ class PortInUseError(MendableError):
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on at the moment."""
+    """A TCP port that nothing listens on at the moment, and that the system gives to nobody who asks for any port.
+
+    From where it is picked until somebody listens on it, and while that one is down, a port of the system's own range
+    may become one end of a connection of any process. Two processes that pick at once begin at different places.
+    """
+    span = LAST - FIRST
+    for step in itertools.islice(_steps, span):
+        port = FIRST + (os.getpid() * _APART + step) % span
+        if is_free(port):
+            return port
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.bind((HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
+        given: int = sock.getsockname()[1]
+        return given
 
 
 def is_free(port: int) -> bool:
