@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 def class_path(endpoint: str, announce: Announce) -> list[Path]:
     """Every jar that `endpoint` (`group:artifact:version`) needs, downloading them the first time."""
-    with _locked():
+    with locked():
         known = cache_folder() / (endpoint.replace(":", "_").replace("+", "_") + ".json")
         if known.exists():
             jars = [Path(name) for name in json.loads(known.read_text())]
@@ -50,7 +50,7 @@ def artifact(group: str, name: str, version: str, classifier: str, packaging: st
     from jgo.config import GlobalSettings
     from jgo.maven import MavenContext
 
-    with _locked():
+    with locked():
         context = MavenContext(repo_cache=GlobalSettings.load().repo_cache)
         wanted = context.project(group, name).at_version(version).artifact(classifier, packaging)
         if wanted.cached_path is None:
@@ -59,8 +59,8 @@ def artifact(group: str, name: str, version: str, classifier: str, packaging: st
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
-    """Keeps two processes from downloading the same files into the same places."""
+def locked() -> Iterator[None]:
+    """Keeps two processes from writing the same files into the same places of the cache folder."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with (cache_folder() / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

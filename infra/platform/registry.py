@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from autopilot.infra.platform.maven import Announce, artifact, cache_folder, java
+from autopilot.infra.platform.maven import Announce, artifact, cache_folder, java, locked
 from autopilot.infra.platform.ports import HOST, free_port, require_free
 from autopilot.infra.platform.processes import ServerProcess
 from autopilot.infra.security.ground import Ground
@@ -111,8 +111,11 @@ def _installation(announce: Announce) -> None:
     if _folder().exists():
         return
     archive = artifact("io.apicurio", "apicurio-registry-app", APICURIO_VERSION, "all", "tar.gz", announce)
-    unpacked = _folder().with_suffix(".part")
-    shutil.rmtree(unpacked, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(unpacked, filter="data")
-    unpacked.rename(_folder())
+    with locked():
+        if _folder().exists():  # another process was quicker
+            return
+        unpacked = _folder().with_suffix(".part")
+        shutil.rmtree(unpacked, ignore_errors=True)
+        with tarfile.open(archive) as tar:
+            tar.extractall(unpacked, filter="data")
+        unpacked.rename(_folder())

@@ -1,5 +1,6 @@
 """The system's topics: partition counts and configurations, and how they are made."""
 
+import time
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaError, KafkaException
@@ -46,7 +47,7 @@ def partition_count(topic: Topic, partitions: int) -> int:
 
 
 def create_topics(kafka: KafkaConfig, partitions: int) -> list[Topic]:
-    """Makes the topics that are missing and gives them.
+    """Makes the topics that are missing and gives them, once the broker knows them.
 
     Raises `TopicsError` when a topic that is there has another partition count: it is fixed at creation, because a key
     would move.
@@ -81,6 +82,7 @@ def recreate_topics(kafka: KafkaConfig, partitions: int, more: Mapping[Topic, Ma
     if standing:
         for deleted in client.delete_topics(standing, operation_timeout=_TIMEOUT_S).values():
             deleted.result()
+        _await_broker(client, standing, present=False)
     _delete_idle_groups(client)
     _create(client, list(Topic), partitions, more or {})
 
@@ -102,9 +104,36 @@ def _create(client: AdminClient, topics: list[Topic], partitions: int, more: Map
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicsError(f"topic `{name}` cannot be created: {_text(error)}") from None
+    _await_broker(client, [str(topic) for topic in topics], present=True)
+
+
+def _await_broker(client: AdminClient, names: list[str], *, present: bool) -> None:
+    """Returns once the broker knows those topics with a leader for each partition, or none of them any more.
+
+    The controller, which makes and deletes them, is ahead of it.
+    """
+    until = time.monotonic() + _TIMEOUT_S
+    while waited_for := _otherwise(client, names, present):
+        if time.monotonic() > until:
+            word = "created" if present else "deleted"
+            raise TopicsError(f"topics {', '.join(waited_for)} were {word}, and the broker does not know it yet")
+        time.sleep(0.05)
+
+
+def _otherwise(client: AdminClient, names: list[str], present: bool) -> list[str]:
+    """Those of the topics that the broker does not know whole, or, when not `present`, those that it knows."""
+    try:
+        known = client.list_topics(timeout=_TIMEOUT_S).topics
+    except KafkaException:
+        return names
+    if not present:
+        return [name for name in names if name in known]
+    led = {name for name, topic in known.items() if all(part.leader >= 0 for part in topic.partitions.values())}
+    return [name for name in names if name not in led or not known[name].partitions]
 
 
 def _delete_idle_groups(client: AdminClient) -> None:
+    """Leaves those that still have members; one may have ended by itself since it was listed."""
     groups = [group.group_id for group in client.list_consumer_groups().result().valid]
     if not groups:
         return
@@ -112,7 +141,7 @@ def _delete_idle_groups(client: AdminClient) -> None:
         try:
             deleted.result()
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.NON_EMPTY_GROUP:
+            if error.args[0].code() not in (KafkaError.NON_EMPTY_GROUP, KafkaError.GROUP_ID_NOT_FOUND):
                 raise
 
 
