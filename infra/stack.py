@@ -29,7 +29,7 @@ from autopilot.schemas.events import EVENT_TYPES
 
 MEMBERS_S = 180.0
 """How long the agents are given to have their partitions."""
-REGISTER_S = 20.0
+REGISTER_S = 60.0
 """How long a registry that has just started is given to take the contracts."""
 KAFKA, REGISTRY, PROJECTOR = "kafka", "registry", "projector"
 EXTERNAL, UNREACHABLE, STOPPED = "EXTERNAL", "UNREACHABLE", "STOPPED"
@@ -87,7 +87,7 @@ class Stack:
         self._check_ports(kafka, registry, wanted)
         idle = self._load(self._programs(kafka, registry, wanted))
         if kafka:
-            self._start(KAFKA, kafka.is_ready, 60)
+            self._start(KAFKA, kafka.is_ready, 120)
         if settings.is_secure:
             self._provision()
         self._create_topics()
@@ -97,9 +97,9 @@ class Stack:
         self._start_processes(wanted)
         self._await_members([name for name in wanted if name in (*AGENTS, "effector")])
         if "otlp" in wanted:
-            self._await("otlp", lambda: answers(settings.otlp_port), 30)
+            self._await("otlp", lambda: answers(settings.otlp_port), 120)
         if PROJECTOR in wanted:
-            self._await(PROJECTOR, lambda: answers(self._api_port()), 30)
+            self._await(PROJECTOR, lambda: answers(self._api_port()), 120)
         if idle:
             self._announce("nothing to do: all of it runs, with these settings")
         return self.status()
@@ -270,7 +270,7 @@ class Stack:
         self._stop(running)
         kafka, registry = self._embedded()
         if kafka and KAFKA in running:
-            self._start(KAFKA, kafka.is_ready, 60)
+            self._start(KAFKA, kafka.is_ready, 120)
         if registry and REGISTRY in running:
             registry.prepare(self._announce)
             self._start(REGISTRY, registry.is_ready, 120)

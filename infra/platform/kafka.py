@@ -78,7 +78,7 @@ class EmbeddedKafka:
         """What runs the broker in the foreground once it is prepared."""
         return [java(), *_JVM, f"@{self._class_path}", "kafka.Kafka", str(self.properties)]
 
-    def start(self, announce: Announce = lambda _: None, *, timeout_s: float = 60.0) -> None:
+    def start(self, announce: Announce = lambda _: None, *, timeout_s: float = 120.0) -> None:
         """Runs the broker as a child of this process and returns once it answers.
 
         Raises `PortInUseError` when a port is taken, `ProcessError` when the broker does not come up.

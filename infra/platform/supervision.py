@@ -105,7 +105,7 @@ class Supervision:
         self._conf.chmod(0o600)
         if not self.is_running():
             self._spawn()
-            self._await(self.is_running, 10, "supervisord does not come up")
+            self._await(self.is_running, 60, "supervisord does not come up")
             return Reload()
         ((added, changed, removed),) = self._call("reloadConfig")
         unsaid = frozenset().union(*(program.unsaid for program in programs))
