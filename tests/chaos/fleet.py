@@ -47,6 +47,11 @@ class FileFleet:
         with self.history.open("a") as history:
             history.write(json.dumps({"service": name, "release": release, "key": key}) + "\n")
 
+    @property
+    def is_any_bad(self) -> bool:
+        """Whether the bad release is out anywhere."""
+        return any(self.is_bad(name) for name in self.names)
+
     def is_bad(self, name: str) -> bool:
         """Whether the bad release is out."""
         return (self.read(name) or {}).get("release") == "bad"

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from fleet import FileFleet
+from invariants import MUST_BE_TOLD, untold
 from loop import ADMINISTRATOR, BUNDLE, fleet_documents, signers, telemetry
 from processes import AGENTS, CHANNELS, MORTALS, PARTITIONS
 
@@ -82,7 +83,7 @@ class Platform:
             process.send_signal(signal.SIGTERM)
         for process in processes:
             try:
-                process.wait(40)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -105,14 +106,15 @@ def open_channel(folder: Path, url: str) -> None:
     (folder / CHANNELS).write_text(yaml.safe_dump({"channels": [channel]}))
 
 
-def await_told(kafka: Mapping[str, str], timeout_s: float = 30.0) -> None:
-    """Returns once everything that was to be told is answered, or the time is up."""
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        said = list(read(kafka, REGISTRY, "autopilot.log", types=[NotificationRequested, NotificationDelivered]))
-        if said and len({r.payload.notification_id for r in said}) * 2 == len(said):
+def await_told(kafka: Mapping[str, str], platform: Platform, arrived: Callable[[], Mapping[str, int]]) -> None:
+    """Returns once everything that was to be told is asked for, answered, and has arrived, or the time is up."""
+    until = time.monotonic() + 120
+    types = [*MUST_BE_TOLD, NotificationRequested, NotificationDelivered]
+    while untold(list(read(kafka, REGISTRY, "autopilot.log", types=types)), arrived()):
+        if time.monotonic() > until:
             return
-        time.sleep(0.3)
+        platform.revive()
+        time.sleep(0.5)
 
 
 class World:
@@ -165,6 +167,11 @@ class Tally:
         self.opened: dict[str, str] = {}
         self.closed: dict[str, str] = {}
 
+    @property
+    def is_any_open(self) -> bool:
+        """Whether an incident was opened and not closed."""
+        return not self.opened.keys() <= self.closed.keys()
+
     def update(self) -> None:
         """Reads what has come since."""
         events = read(
@@ -195,7 +202,7 @@ class Plan:
 
 
 def run_incidents(world: World, platform: Platform, tally: Tally, broker: EmbeddedKafka, plan: Plan) -> None:
-    """Breaks services until enough incidents were opened and closed, killing a process every so often; then waits.
+    """Breaks services, killing a process every so often, until enough incidents were opened and all of them are closed.
 
     Raises `TimeoutError` when the incidents are not all closed by the deadline.
     """
@@ -203,7 +210,7 @@ def run_incidents(world: World, platform: Platform, tally: Tally, broker: Embedd
     victims = _victims(dice, plan)
     started, broken = time.monotonic(), 0
     next_kill = started + 6
-    while len(tally.closed) < plan.incidents or victims:
+    while victims or len(tally.closed) < plan.incidents or tally.is_any_open or world.fleet.is_any_bad:
         if time.monotonic() - started > plan.deadline_s:
             raise TimeoutError(f"{len(tally.closed)} of {plan.incidents} incidents closed, {len(victims)} kills left")
         tally.update()

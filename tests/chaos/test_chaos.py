@@ -107,7 +107,7 @@ def aftermath(broker: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -
     world.start()
     try:
         run_incidents(world, platform, tally, broker, plan)
-        await_told(config)
+        await_told(config, platform, lambda: receiver.ids)
     finally:
         world.stop()
         platform.stop()
@@ -214,7 +214,7 @@ def test_every_projection_equals_a_fresh_fold(aftermath: Aftermath, tmp_path: Pa
     following = Thread(target=projector.run, args=(stop,))
     following.start()
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             found = {name: view.digest() for name, view in projector.views.items()}
             if all(found[one.projection][1] == one.as_of for one in fresh):
@@ -232,9 +232,10 @@ def test_the_kpis_equal_a_fresh_count(aftermath: Aftermath) -> None:
     folder = aftermath.fleet.folder
     platform = Platform(aftermath.kafka, folder, folder.parent / "logs")
     platform.start("kpis")
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     try:
         while (findings := kpi_findings(aftermath)) and time.monotonic() < deadline:
+            platform.revive()
             time.sleep(0.5)
     finally:
         platform.stop()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from killable import Killable
 from policy_world import PEOPLE, documents, incident, plan, preview, signal
 from scenario import Said
+from waiting import eventually
 
 from autopilot.infra.governance import Cluster
 from autopilot.policies.bundle import PolicyBundle
@@ -133,12 +134,9 @@ class Log:
         return self._publishers[known]
 
 
-def await_(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def await_(condition: Callable[[], bool], what: str) -> None:
     """Waits until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)
+    eventually(condition, what=lambda: f"not in time: {what}")
 
 
 class Mortal(Killable):

@@ -32,7 +32,7 @@ class Killable:
         """Ends it, by force when it does not within its time."""
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         finally:
             if self.process.poll() is None:
                 self.process.kill()

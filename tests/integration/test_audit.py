@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from seals.live import KEY, REGISTRY, seal, tick
+from waiting import eventually
 
 from autopilot.infra.archive.archiver import Archiver
 from autopilot.infra.archive.folder import ArchiveFolder
@@ -130,6 +131,7 @@ def rewrite_live_topic(cluster: dict[str, str], deed: Deed) -> None:
     copies[0] = deed(copies[0])
     admin = AdminClient(dict(cluster))
     admin.delete_topics([LOG.topic])[LOG.topic].result()
+    eventually(lambda: LOG.topic not in admin.list_topics(timeout=60).topics)
     keeps_stamps = {"message.timestamp.type": "CreateTime"}
     admin.create_topics([NewTopic(LOG.topic, 4, config=keeps_stamps)])[LOG.topic].result()
     wait_for_topics(cluster)
@@ -144,7 +146,7 @@ def rewrite_live_topic(cluster: dict[str, str], deed: Deed) -> None:
                 timestamp=record.timestamp_ms,
                 headers=list(record.headers),
             )
-    assert forger.flush(20) == 0
+    assert forger.flush(60) == 0
 
 
 @pytest.mark.parametrize("name", DEEDS)
@@ -163,7 +165,7 @@ def test_tampering_with_a_live_topic_is_found_and_located(cluster: dict[str, str
 
 def wait_for_topics(cluster: dict[str, str]) -> None:
     """Returns once the broker knows the topics that were just made anew."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:
         try:
             bounds_of(cluster, SEALED_TOPICS)

@@ -41,7 +41,7 @@ def effector(kafka: dict[str, str], folder: Path) -> Iterator[list[subprocess.Po
     finally:
         running[0].terminate()
         try:
-            running[0].wait(20)
+            running[0].wait(120)
         finally:
             if running[0].poll() is None:
                 running[0].kill()

@@ -235,11 +235,11 @@ class Mortal:
 
     def stop(self) -> int:
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(20)
+        return self._process.wait(60)
 
     def ended(self) -> int:
         """The exit code, once it has ended by itself."""
-        return self._process.wait(40)
+        return self._process.wait(120)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -286,14 +286,14 @@ def test_killed_again_and_again_it_counts_what_a_fresh_count_does(
     dice = random.Random(writer.seed)
     print(f"seed {writer.seed}")
     for kill in range(4):
-        eventually(growth(log, dice.randint(1, 60)), 40, mortal.log)
+        eventually(growth(log, dice.randint(1, 60)), what=mortal.log)
         mortal.kill()
         if kill == 2:
             shutil.rmtree(mortal.folder)
         mortal.start()
     writer.end()
-    eventually(lambda: not difference(*both(log)), 30, lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
-    eventually(lambda: committed(log) >= ends(log, Topic.LOG) - 8, 20, mortal.log)
+    eventually(lambda: not difference(*both(log)), what=lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
+    eventually(lambda: committed(log) >= ends(log, Topic.LOG) - 8, what=mortal.log)
     windows, again = said(both(log)[1])
     print(f"{len(windows)} windows, {again} said again, {writer.second} s in the log")
     assert len(windows) > 100
@@ -306,7 +306,7 @@ def test_where_the_log_was_read_without_its_signer_list_nothing_is_counted_until
     writer = Writer(log, 7)
     writer.write(200, aborted=0)
     client = AdminClient(log)
-    eventually(lambda: is_gone(client), 30, lambda: "another test's member is still waited for")
+    eventually(lambda: is_gone(client), what=lambda: "another test's member is still waited for")
     read_until = [TopicPartition(str(Topic.LOG), p, 60) for p in range(4)]
     consumer = Consumer({**log, "group.id": "kpis"})
     consumer.commit(offsets=read_until, asynchronous=False)  # as a version left it that kept no signer list
@@ -320,16 +320,16 @@ def test_where_the_log_was_read_without_its_signer_list_nothing_is_counted_until
     assert "counted up to offset 60 without the signer list" in mortal.log()
     assert "delete the consumer group `kpis`, the topics `autopilot.kpis` and `autopilot.kpi-state`" in mortal.log()
     assert (ends(log, Topic.KPIS), ends(log, Topic.KPI_STATE), committed(log)) == (0, 0, 240)
-    eventually(lambda: is_gone(client), 30, mortal.log)
+    eventually(lambda: is_gone(client), what=mortal.log)
     for done in client.delete_topics([str(Topic.KPIS), str(Topic.KPI_STATE)]).values():
         done.result()
     shutil.rmtree(mortal.folder)
-    eventually(lambda: bool(create_topics(log, 4)), 30, mortal.log)
+    eventually(lambda: bool(create_topics(log, 4)), what=mortal.log)
     mortal.start()
     try:
         writer.second += 3_600
         writer.write(1, aborted=0, opens=False)
-        eventually(lambda: not difference(*both(log)), 40, lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
+        eventually(lambda: not difference(*both(log)), what=lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
         assert sum(event.payload.figures.authorized for event in both(log)[1]) > 0
     finally:
         mortal.kill()

@@ -103,7 +103,7 @@ def test_killed_again_and_again_it_says_each_thing_once_and_delivers_all(
             escalate(people, first, 20)
             time.sleep(chance.uniform(1.0, 2.5))
             notifier.kill()
-        eventually(lambda: len(events(cluster, NotificationDelivered)) >= total, 60)
+        eventually(lambda: len(events(cluster, NotificationDelivered)) >= total)
         time.sleep(1.0)
     requested = events(cluster, NotificationRequested)
     assert Counter(event.payload.incident_id for event in requested) == Counter(f"inc-{i}" for i in range(total))
@@ -122,7 +122,7 @@ def test_what_is_sent_is_signed_and_what_is_not_taken_is_sent_again(
     receiver.refusals = [503, 429]
     with notifying(cluster, tmp_path, pager(receiver, tmp_path)):
         escalate(people, 0, 1)
-        eventually(lambda: len(events(cluster, NotificationDelivered)) == 1, 60)
+        eventually(lambda: len(events(cluster, NotificationDelivered)) == 1)
     (delivered,) = events(cluster, NotificationDelivered)
     assert delivered.payload.attempts == 3
     assert (delivered.envelope.domain, delivered.envelope.correlation_id) == ("d0", "inc-0")
@@ -140,7 +140,7 @@ def test_slack_is_told_in_its_payload_and_its_address_is_told_nowhere(
     closed = {"name": "closed", "kind": "slack", "url_file": str(tmp_path / "closed"), "max_attempts": 2}
     with notifying(cluster, tmp_path, slack, closed) as notifier:
         escalate(people, 0, 1)
-        eventually(lambda: len(events(cluster, NotificationDelivered, NotificationFailed)) == 2, 60)
+        eventually(lambda: len(events(cluster, NotificationDelivered, NotificationFailed)) == 2)
     (body,) = receiver.bodies
     assert body["path"] == PATH
     assert [block["type"] for block in body["blocks"]] == ["header", "section", "context"]
@@ -173,10 +173,10 @@ def test_what_was_asked_for_while_nobody_could_send_is_sent_later_or_is_too_old(
 ) -> None:
     with notifying(cluster, tmp_path):
         escalate(people, 0, 2)
-        eventually(lambda: len(events(cluster, NotificationRequested)) == 2, 60)
+        eventually(lambda: len(events(cluster, NotificationRequested)) == 2)
     late = pager(receiver, tmp_path, name="late", max_age_s=0.1)
     with notifying(cluster, tmp_path, pager(receiver, tmp_path), late):
-        eventually(lambda: len(events(cluster, NotificationDelivered, NotificationFailed)) == 4, 60)
+        eventually(lambda: len(events(cluster, NotificationDelivered, NotificationFailed)) == 4)
     assert sorted(receiver.ids.values()) == [1, 1]
     for event in events(cluster, NotificationFailed):
         assert (event.payload.channel, event.payload.attempts) == ("late", 0)
@@ -192,7 +192,7 @@ def test_a_halt_is_told_once_and_one_that_does_not_count_is_not(
         eve.broadcast(Draft(Halt(scope="*", ordered_by="eve", reason="mischief"), ""))
         bob.broadcast(Draft(Halt(scope="*", ordered_by="bob", reason="migration"), ""))
         escalate(people, 0, 4)
-        eventually(lambda: len(events(cluster, NotificationDelivered)) == 5, 60)
+        eventually(lambda: len(events(cluster, NotificationDelivered)) == 5)
     bob.close()
     eve.close()
     titles = sorted(body["title"] for body in receiver.bodies)

@@ -33,7 +33,7 @@ def receiving(publisher: Publisher) -> Iterator[str]:
     thread = threading.Thread(target=receiver.run, args=(stop,))
     thread.start()
     try:
-        assert receiver.ready.wait(10)
+        assert receiver.ready.wait(120)
         yield f"http://127.0.0.1:{receiver.port}/v1/metrics"
     finally:
         stop.set()
@@ -82,7 +82,7 @@ def test_many_clients_at_once_lose_nothing(url: str, cluster: dict[str, str]) ->
     for client in clients:
         client.start()
     for client in clients:
-        client.join(60)
+        client.join(120)
     seen: dict[str, list[float]] = {}
     for recorded in read(cluster, REGISTRY, str(Topic.TELEMETRY), types=(TelemetryBatch,)):
         if isinstance(recorded.payload, TelemetryBatch):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from waiting import eventually
 
 from autopilot.infra.platform.kafka import EmbeddedKafka, broker_answers
 from autopilot.infra.platform.ports import PortInUseError
@@ -17,20 +18,21 @@ pytestmark = pytest.mark.kafka
 def write(config: dict[str, str], topic: Topic, value: bytes) -> None:
     producer = Producer(dict(config))
     producer.produce(str(topic), value, partition=0)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def first_value(config: dict[str, str], topic: Topic) -> bytes | None:
     consumer = Consumer(config | {"group.id": "reader", "enable.auto.commit": "false"})
     consumer.assign([TopicPartition(str(topic), 0, 0)])
-    message = consumer.poll(10)
+    message = eventually(lambda: consumer.poll(1))
     consumer.close()
-    return message.value() if message is not None and message.error() is None else None
+    assert message.error() is None, message.error()
+    return message.value()
 
 
 def test_the_topics_have_their_partitions_and_configurations(cluster: dict[str, str]) -> None:
     client = AdminClient(dict(cluster))
-    topics = client.list_topics(timeout=10).topics
+    topics = client.list_topics(timeout=60).topics
     counts = {str(t): len(topics[str(t)].partitions) for t in Topic}
     assert counts == {str(t): 1 if t is Topic.SEALS else 4 for t in Topic}
     log = ConfigResource(ResourceType.TOPIC, str(Topic.LOG))

@@ -8,12 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 from long_log import PARTITIONS, course, long_log, write
+from waiting import PATIENCE_S, eventually
 
 from autopilot.infra.platform.ports import free_port
 from autopilot.infra.platform.processes import wait_until
@@ -45,7 +45,7 @@ class Process:
         with self._log.open("a") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
         if wait:
-            wait_until(self.is_healthy, 60, "projector", self._log, lambda: self._process.poll() is None)
+            wait_until(self.is_healthy, PATIENCE_S, "projector", self._log, self.is_alive)
 
     def is_healthy(self) -> bool:
         try:
@@ -55,12 +55,19 @@ class Process:
 
     def end(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(120)
 
-    def caught_up(self, records: int) -> bool:
-        """Whether every view holds so many records."""
-        with Client(self.url) as client:
+    def await_records(self, records: int) -> None:
+        """Returns once every view holds so many records."""
+        wait_until(lambda: self._holds(records), PATIENCE_S, "the views", self._log, self.is_alive)
+
+    def _holds(self, records: int) -> bool:
+        with Client(self.url) as client, contextlib.suppress(httpx.TransportError):
             return all(sum(state.as_of.values()) == records for state in client.projections())
+        return False
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
 
 
 @pytest.fixture
@@ -95,7 +102,7 @@ def test_killed_at_any_point_it_neither_loses_nor_repeats(
         projector.end(signal.SIGKILL)
     writing.join()
     projector.start()
-    wait_until(lambda: projector.caught_up(len(records)), 60, "the views", tmp_path / "projector.log")
+    projector.await_records(len(records))
     fresh = rebuilt(cluster, tmp_path / "fresh")
     assert digests(projector) == {name: one.digest for name, one in fresh.items()}
     assert fresh["incidents"].rows > 100
@@ -114,12 +121,12 @@ def test_without_its_folders_it_comes_to_the_same_state(
 ) -> None:
     count = write(cluster, course(60))
     projector.start()
-    wait_until(lambda: projector.caught_up(count), 30, "the views", tmp_path / "projector.log")
+    projector.await_records(count)
     before = digests(projector)
     projector.end(signal.SIGTERM)
     shutil.rmtree(projector.views)
     projector.start()
-    wait_until(lambda: projector.caught_up(count), 30, "the views", tmp_path / "projector.log")
+    projector.await_records(count)
     assert digests(projector) == before
 
 
@@ -130,19 +137,19 @@ def test_a_rebuild_takes_over_while_the_old_view_is_served(
     write(cluster, records)
     projector.start()
     with Client(projector.url) as client:
-        wait_until(lambda: projector.caught_up(len(records)), 30, "the views", tmp_path / "projector.log")
+        projector.await_records(len(records))
         before = {state.projection: state for state in client.projections()}
         incidents = client.incidents()
         found = rebuilt(cluster, projector.views, "incidents")["incidents"]
         assert client.incidents().incidents == incidents.incidents
-        wait_until(lambda: _generation(client, "incidents") == 2, 10, "the new view", tmp_path / "projector.log")
+        eventually(lambda: _generation(client, "incidents") == 2)
         after = {state.projection: state for state in client.projections()}
         assert found.digest == after["incidents"].digest == before["incidents"].digest
         assert client.incidents() == incidents
         assert after["agents"] == before["agents"]
         assert [path.name for path in Shelf(projector.views, projections(4)["incidents"]).path.glob("0*")] == ["000002"]
         more = write(cluster, long_log(records, 2)) + len(records)
-        wait_until(lambda: projector.caught_up(more), 30, "the views", tmp_path / "projector.log")
+        projector.await_records(more)
         assert len(client.incidents().incidents) == 2 * len(incidents.incidents)
 
 
@@ -153,15 +160,25 @@ def test_copies_of_signed_words_change_no_view_and_no_rebuild_also_after_a_resta
     signed = [r for r in records if SIGNATURE in r.headers and r.headers[EVENT_TYPE] != b"ConfigurationActivated"]
     count = write(cluster, records)
     projector.start()
-    wait_until(lambda: projector.caught_up(count), 30, "the views", tmp_path / "projector.log")
+    projector.await_records(count)
     before = digests(projector)
     for _ in range(2):
         projector.end(signal.SIGKILL)
         count += write(cluster, signed)
         projector.start()
-        wait_until(partial(projector.caught_up, count), 30, "the views", tmp_path / "projector.log")
+        projector.await_records(count)
         assert digests(projector) == before
     assert {name: one.digest for name, one in rebuilt(cluster, tmp_path / "fresh").items()} == before
+
+
+@contextlib.contextmanager
+def _listening(process: Process, projection: str) -> Iterator[Iterator[str]]:
+    """The data of a feed that has begun: of all that comes from now on."""
+    asked = {"projection": projection}
+    with httpx.stream("GET", f"{process.url}/v1/changes", params=asked, timeout=PATIENCE_S) as answer:
+        heard = (line.removeprefix("data: ") for line in answer.iter_lines() if line.startswith("data: "))
+        assert next(heard) == "{}"  # its hello
+        yield heard
 
 
 def _generation(client: Client, name: str) -> int:
@@ -193,17 +210,11 @@ def test_a_feed_of_changes_goes_on_where_it_was_even_after_a_restart(
 ) -> None:
     records = course(60)
     projector.start()
-    with Client(projector.url) as client:
-        feed = client.changes(projections=["incidents"])
-        heard: list[RowChange | Reset] = []
-        reading = threading.Thread(target=lambda: heard.append(next(feed)))
-        reading.start()
-        time.sleep(0.5)
+    with _listening(projector, "incidents") as heard:
         write(cluster, records)
-        reading.join(20)
-        (first,) = heard
-        assert isinstance(first, RowChange)
-        wait_until(lambda: projector.caught_up(len(records)), 30, "the views", tmp_path / "projector.log")
+        first = RowChange.model_validate_json(next(heard))
+    with Client(projector.url) as client:
+        projector.await_records(len(records))
         projector.end(signal.SIGKILL)
         projector.start()
         rows = {row.incident_id: row for row in client.incidents().incidents}
@@ -215,7 +226,7 @@ def test_a_feed_of_changes_goes_on_where_it_was_even_after_a_restart(
                 break
         assert seen == {key: row.model_dump(mode="json") for key, row in rows.items()}
         rebuilt(cluster, projector.views, "incidents")
-        wait_until(lambda: _generation(client, "incidents") == 2, 10, "the new view", tmp_path / "projector.log")
+        eventually(lambda: _generation(client, "incidents") == 2)
         assert isinstance(next(client.changes(first.id, ["incidents"])), Reset)
 
 
@@ -225,7 +236,7 @@ def test_the_client_reads_every_view_and_errors_are_errors(
     count = write(cluster, course(60))
     projector.start()
     with Client(projector.url) as client:
-        wait_until(lambda: projector.caught_up(count), 30, "the views", tmp_path / "projector.log")
+        projector.await_records(count)
         assert client.wait_for(client.incidents().as_of)
         rows = client.incidents().incidents
         assert [row.domain for row in client.incidents(domain="domain-1").incidents] == ["domain-1"] * 2

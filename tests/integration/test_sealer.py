@@ -29,12 +29,12 @@ pytestmark = pytest.mark.kafka
 def abort_something(cluster: dict[str, str]) -> None:
     """Records of an aborted transaction: they take up offsets and are never seen."""
     writer = producer(cluster, "aborting", **{"transactional.id": "aborting"})
-    writer.init_transactions(10)
+    writer.init_transactions(60)
     writer.begin_transaction()
     for _ in range(5):
         writer.produce(Topic.LOG, b"never said", b"k", 0)
-    writer.flush(10)
-    writer.abort_transaction(10)
+    assert writer.flush(60) == 0
+    writer.abort_transaction(60)
 
 
 def audited(cluster: dict[str, str], file: Path | None = None) -> AuditReport:

@@ -26,7 +26,7 @@ from autopilot.schemas.contract import Topic
 from autopilot.schemas.events.runtime import Tick
 from autopilot.streams.reader import read
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 APP = application()
 PROCESSES = ("planner", "clock")
@@ -72,15 +72,18 @@ def last_tick() -> int:
 def assert_it_goes_on(stack: Stack) -> None:
     """Everything runs, the clock writes, and what it writes can be read."""
     before = last_tick()
-    eventually(lambda: all(pids(stack).values()), 30)
-    eventually(lambda: last_tick() > before, 30)
+    eventually(lambda: all(pids(stack).values()))
+    eventually(lambda: last_tick() > before)
 
 
 def served_certificate() -> bytes | None:
     """What the broker shows at its clients' listener."""
     context = ssl.create_default_context(cafile=str(Settings().ground.authority))
     host, port = kafka_config(Settings())["bootstrap.servers"].split(":")
-    with socket.create_connection((host, int(port)), 5) as plain, context.wrap_socket(plain, server_hostname=host) as s:
+    with (
+        socket.create_connection((host, int(port)), 60) as plain,
+        context.wrap_socket(plain, server_hostname=host) as s,
+    ):
         return s.getpeercert(binary_form=True)
 
 
@@ -110,7 +113,7 @@ def test_a_processs_password_is_changed_and_the_old_one_is_refused(stack: Stack)
     old = {"bootstrap.servers": address, **ground.client(ground.credentials("planner"))}
     assert autopilot("security", "rotate", "planner").endswith("planner: changed; started again: planner\n")
     assert not broker_answers(old, timeout_s=1.5)
-    assert broker_answers(old | ground.client(ground.credentials("planner")), timeout_s=5)
+    assert broker_answers(old | ground.client(ground.credentials("planner")), timeout_s=60)
     assert {name for name, pid in pids(stack).items() if pid != before[name]} == {"planner"}
     assert_it_goes_on(stack)
 
@@ -121,7 +124,7 @@ def test_the_registrys_password_is_changed(stack: Stack) -> None:
     after = pids(stack)
     assert after["registry"] != before["registry"]
     assert {name: after[name] for name in ("kafka", "clock")} == {name: before[name] for name in ("kafka", "clock")}
-    eventually(tick_is_registered, 30)
+    eventually(tick_is_registered)
     assert_it_goes_on(stack)
 
 
@@ -150,7 +153,7 @@ def test_the_authority_is_changed_and_the_old_administrator_is_nobody(stack: Sta
     old.write_bytes(ground.certificate("admin").read_bytes())
     assert "ca: changed" in autopilot("security", "rotate", "ca")
     assert {name for name, pid in pids(stack).items() if pid != before[name]} == PARTS
-    assert broker_answers(admin_config(Settings()), timeout_s=5)
+    assert broker_answers(admin_config(Settings()), timeout_s=60)
     former = {"ssl.certificate.location": str(old), "ssl.key.location": str(old)}
     assert not broker_answers(admin_config(Settings()) | former, timeout_s=1.5)
     assert_it_goes_on(stack)

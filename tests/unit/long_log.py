@@ -79,5 +79,5 @@ def write(kafka: Mapping[str, str], records: Iterable[Record]) -> int:
             except BufferError:
                 writer.poll(0.1)
         written += 1
-    assert writer.flush(30) == 0
+    assert writer.flush(60) == 0
     return written

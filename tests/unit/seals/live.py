@@ -39,7 +39,7 @@ def seal(cluster: dict[str, str], file: Path, until: int, every_records: int = 4
 
     thread = threading.Thread(target=work)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while sealed_records(file) < until and time.monotonic() < deadline and thread.is_alive():
         time.sleep(0.1)
     stop.set()
