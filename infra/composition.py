@@ -16,7 +16,7 @@ from autopilot.infra.platform.registry import CONFLUENT_API
 from autopilot.infra.process_settings import environment_for
 from autopilot.infra.schema_registry import HttpSchemaRegistry
 from autopilot.infra.settings import NotUpError, Settings, kafka_config
-from autopilot.infra.signers import EFFECTOR, EXECUTOR, POLICY, SEALER, VERIFIER
+from autopilot.infra.signers import EFFECTOR, EXECUTOR, PLANNER, POLICY, SEALER, VERIFIER
 from autopilot.infra.structured_logs import log_json
 from autopilot.schemas.signing import SigningKey
 from autopilot.streams.publisher import Publisher
@@ -70,7 +70,7 @@ def _observer(settings: Settings) -> Runnable:
 def _planner(settings: Settings) -> Runnable:
     from autopilot.agents.planner import Planner
 
-    return _worker(settings, Planner())
+    return _worker(settings, Planner(), ensure_key(settings.keys, PLANNER))
 
 
 def _policy(settings: Settings) -> Runnable:

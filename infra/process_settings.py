@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from autopilot.infra.keys import public_key_of
 from autopilot.infra.settings import PREFIX, Settings
-from autopilot.infra.signers import EFFECTOR, EXECUTOR, POLICY, SEALER, VERIFIER
+from autopilot.infra.signers import EFFECTOR, EXECUTOR, PLANNER, POLICY, SEALER, VERIFIER
 from autopilot.schemas.signing import key_id
 
 COMMON: Final = (
@@ -63,7 +63,7 @@ FILES: Final = ("targets", "notifications")
 """Settings that name a file which is read when a process starts: a change of its content is a change of the setting."""
 CONTENT: Final = "_CONTENT"
 """How the variable ends that holds the digest of such a file."""
-SIGNERS: Final = frozenset({POLICY, EXECUTOR, EFFECTOR, VERIFIER, SEALER})
+SIGNERS: Final = frozenset({PLANNER, POLICY, EXECUTOR, EFFECTOR, VERIFIER, SEALER})
 """Processes that sign with the key of their name, which they read when they start."""
 KEY_ID: Final = PREFIX + "KEY_ID"
 """The variable that holds the id of such a process's public key: with another key it has to be started again."""

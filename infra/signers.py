@@ -1,8 +1,8 @@
 """The signer list that the keys of a folder make: who they are, and what their signatures are good for.
 
 A home that nobody has configured gets an administrator, an approver who is another person, because whoever activates
-configuration must not be the only one to approve what follows, and one principal for each process that signs: policy,
-executor, effector, verifier and sealer.
+configuration must not be the only one to approve what follows, and one principal for each process that signs: planner,
+policy, executor, effector, verifier and sealer.
 """
 
 import json
@@ -13,10 +13,12 @@ from autopilot.schemas.configuration import Configuration, Principal, Role, Sign
 from autopilot.schemas.events.people import Document
 
 ADMINISTRATOR, APPROVER = "admin", "approver"
-POLICY, EXECUTOR, EFFECTOR, VERIFIER, SEALER = "policy", "executor", "effector", "verifier", "sealer"
+PLANNER, POLICY, EXECUTOR = "planner", "policy", "executor"
+EFFECTOR, VERIFIER, SEALER = "effector", "verifier", "sealer"
 ROLES_OF_NEW: dict[str, list[str]] = {
     ADMINISTRATOR: [Role.ADMINISTRATOR, Role.AUTHOR, Role.OPERATOR],
     APPROVER: [Role.APPROVER, Role.OPERATOR, Role.REVIEWER],
+    PLANNER: [Role.PLANNER],
     POLICY: [Role.POLICY],
     EXECUTOR: [Role.EXECUTOR],
     EFFECTOR: [Role.EFFECTOR],

@@ -187,6 +187,8 @@ class Role(StrEnum):
     """May approve plans (the default approval group)."""
     BREAK_GLASS = "break_glass"
     """May have a waiting plan carried out against the bundles, loudly."""
+    PLANNER = "planner"
+    """May open and close incidents, propose plans and withdraw them: the planner agent's own key."""
     POLICY = "policy"
     """May authorise plans: the policy agent's own key."""
     EXECUTOR = "executor"

@@ -5,10 +5,11 @@ the log caused counts only in the partition of its cause. Beyond that it matters
 
 - People, and what the effector sees unasked, speak from outside the log. Their words count once and while they are
   fresh: one that was heard already does not, nor one that is a day old.
-- Policy, executor and verifier answer one record of the partition after another, so that what each of them says stands
-  in the order of its causes, however late it comes: an agent that was away for a week says what it has to say then.
-  What would go back behind what the same process said last is a repetition. A process is known by its signer and by the
-  producer in the signed envelope, since one principal may have the roles, and hold the key, of several.
+- Planner, policy, executor and verifier answer one record of the partition after another, so that what each of them
+  says stands in the order of its causes, however late it comes: an agent that was away for a week says what it has to
+  say then. What would go back behind what the same process said last is a repetition. A process is known by its
+  signer and by the producer in the signed envelope, since one principal may have the roles, and hold the key, of
+  several.
 - The effector answers in the order in which targets are done. Its answers are known again for a day; after that they
   are about an attempt that has long been answered, which is how their readers know them.
 
@@ -28,7 +29,7 @@ from autopilot.streams.trust import SIGNS
 HEARD_US: Final = 86_400_000_000
 """How long words from outside the log are remembered, and how old they may be: a day."""
 _SWEEP_US: Final = 3_600_000_000
-_IN_ORDER: Final = SIGNS["policy"] | SIGNS["executor"] | SIGNS["verifier"]
+_IN_ORDER: Final = SIGNS["planner"] | SIGNS["policy"] | SIGNS["executor"] | SIGNS["verifier"]
 _ANSWERS: Final = SIGNS["effector"] - {TargetObserved.event_type()}
 """What the effector says because it was asked. What it saw is news only while it is fresh, asked for or not."""
 _BOUND: Final = frozenset(

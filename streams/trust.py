@@ -18,7 +18,7 @@ from typing import Final
 
 from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.envelope import Event, Rejection
-from autopilot.schemas.events import EVENT_TYPES, effector, executor, policy, verifier
+from autopilot.schemas.events import EVENT_TYPES, effector, executor, planner, policy, verifier
 from autopilot.schemas.events.governance import (
     BreakGlass,
     BundleActivated,
@@ -68,6 +68,7 @@ def _all_of(family: ModuleType) -> frozenset[str]:
 
 
 SIGNS: Final[Mapping[str, frozenset[str]]] = {
+    "planner": _all_of(planner),
     "policy": _all_of(policy) | {RemedyAutonomyLowered.event_type()},
     "executor": _all_of(executor),
     "effector": _all_of(effector),
@@ -75,6 +76,7 @@ SIGNS: Final[Mapping[str, frozenset[str]]] = {
 }
 """Process -> the event types that are signed with its key when they are minted. New ones of a family are among them."""
 _ROLES: Final[Mapping[str, Role]] = {
+    "planner": Role.PLANNER,
     "policy": Role.POLICY,
     "executor": Role.EXECUTOR,
     "effector": Role.EFFECTOR,

@@ -26,7 +26,7 @@ from autopilot.policies.backtest import Backtest, BacktestLevel, FlippedDecision
 from autopilot.policies.engine import PolicySet
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Payload
-from autopilot.schemas.envelope import Envelope, Event, Output, Recorded
+from autopilot.schemas.envelope import Envelope, Event, Output, Recorded, Rejection
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.events.people import ApprovalGranted
 from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
@@ -43,6 +43,7 @@ from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
+from autopilot.streams.trust import AUTHORITATIVE, SIGNS, bears_policys_word, check_signature
 
 AUTHORISED: Final = "authorised"
 STEP_BY_STEP: Final = "authorised step by step"
@@ -51,6 +52,8 @@ TURNED_BACK: Final = "turned back at a held step"
 DENIED: Final = "denied"
 UNDECIDED: Final = "undecided"
 _DENYING: Final = ("deny", "error")
+_FATES: Final = SIGNS["policy"] | {PlanProposed.event_type()}
+"""Event types that say how a plan fared, beside those whose signature the fold looks at."""
 _ALWAYS_TOLD: Final = (PlanProposed, PlanWithdrawn)
 """Events that name a plan and yet are no consequence of its authorisation."""
 
@@ -171,12 +174,21 @@ class _Partition:
             event = self._codec.decode(record.value)
         except ContractError:
             return
+        if event.type in _FATES and not self._counts(record, event.type):
+            return
         if event.envelope.producer == PolicyAgent.name:
             self._was_said(event)
         elif not self._would_not_be(event):
             if isinstance(event.payload, PlanProposed):
                 self.plans.setdefault(event.payload.plan_id, _Told(event.payload, event.envelope))
             self._say(record)
+
+    def _counts(self, record: Record, event_type: str) -> bool:
+        """Whether its speaker has signed it: what a forger says of a plan is not how it fared."""
+        signers = self._fold.signers
+        if event_type in AUTHORITATIVE:
+            return bears_policys_word(record, event_type, signers)
+        return not isinstance(check_signature(record, event_type, signers), Rejection)
 
     def _say(self, record: Record) -> None:
         for out in self._fold.step([record]):

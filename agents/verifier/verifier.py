@@ -41,7 +41,7 @@ from autopilot.schemas.events.executor import (
 )
 from autopilot.schemas.events.observer import MeasurementTaken
 from autopilot.schemas.events.people import ConfigurationActivated
-from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
+from autopilot.schemas.events.planner import PlanProposed
 from autopilot.schemas.events.policy import ApprovalRequested, PlanDenied, StepAuthorized
 from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.events.verifier import (
@@ -102,17 +102,16 @@ def _configured(state: VerifierState, recorded: Recorded[ConfigurationActivated]
 
 
 def _proposed(state: VerifierState, recorded: Recorded[PlanProposed]) -> Words:
-    """Keeps the first plan of its name, as the executor does: what is judged is what was authorised and carried out."""
+    """Keeps the first plan of its name, as the executor does: what is judged is what was authorised and carried out.
+
+    That it was withdrawn says nothing here: it may have been authorised in the same moment, and then it is carried out
+    until the executor, which reads of it later, turns back. That is judged, too.
+    """
     plan, envelope = recorded.payload, recorded.envelope
     refused = refused_plan(plan, state.plans)
     if refused is not None:
         return [refused]
     state.plans[plan.plan_id] = known_plan(plan, envelope.domain, envelope.service)
-    return []
-
-
-def _withdrawn(state: VerifierState, recorded: Recorded[PlanWithdrawn]) -> Words:
-    state.plans.pop(recorded.payload.plan_id, None)
     return []
 
 
@@ -124,7 +123,7 @@ def _denied(state: VerifierState, recorded: Recorded[PlanDenied]) -> Words:
 def _started(state: VerifierState, recorded: Recorded[ExecutionStarted]) -> Words:
     """Asks for the window before. A rollback on the same service that is still judged can no longer be.
 
-    The executor says, with its signature, which plan it is: one that was withdrawn and proposed anew is not judged.
+    The executor says, with its signature, which plan it is: another one in its name is not judged.
     """
     started = recorded.payload
     plan = state.plans.pop(started.plan_id, None)
@@ -234,7 +233,6 @@ HANDLERS: dict[type[Payload], _Handler] = {
     Tick: _ticked,
     ConfigurationActivated: _configured,
     PlanProposed: _proposed,
-    PlanWithdrawn: _withdrawn,
     PlanDenied: _denied,
     ExecutionStarted: _started,
     StageReached: _stage_reached,

@@ -3,7 +3,7 @@
 # administrator whom it acts under. Run as root, after the keys were made; again after one was rotated.
 set -eu
 cd "$AUTOPILOT_HOME/keys"
-for name in policy executor effector verifier sealer; do
+for name in planner policy executor effector verifier sealer; do
   chown autopilot "/to/$name"
   install -d -m 0700 -o autopilot "/to/$name/keys"
   install -m 0600 -o autopilot "$name.key" "/to/$name/keys/$name.key"

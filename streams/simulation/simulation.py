@@ -33,7 +33,7 @@ MAX_TICK_US = 30_000_000
 GAP_US = 900_000_000
 """Where nothing was recorded for longer than this the clock jumps, unless it is said otherwise."""
 ADMINISTRATOR, APPROVER, SEALER = "simulated-administrator", "simulated-approver", "simulated-sealer"
-POLICY, EXECUTOR, EFFECTOR, VERIFIER = "policy", "executor", "effector", "verifier"
+PLANNER, POLICY, EXECUTOR, EFFECTOR, VERIFIER = "planner", "policy", "executor", "effector", "verifier"
 Progress = Callable[[int, int], None]
 """Told how many samples of how many have been gone through."""
 
@@ -75,6 +75,7 @@ def signers(seed: int) -> Document:
     """The signer list of a simulation; it stands in for whatever signers the configuration has."""
     roles = {
         ADMINISTRATOR: [Role.ADMINISTRATOR],
+        PLANNER: [Role.PLANNER],
         POLICY: [Role.POLICY],
         EXECUTOR: [Role.EXECUTOR],
         EFFECTOR: [Role.EFFECTOR],
@@ -114,7 +115,7 @@ class Simulation:
             five_agents(),
             start_us=int(self.ticks[0]) - 1,
             run=options.run,
-            keys=[key_of(name, options.seed) for name in (POLICY, EXECUTOR, EFFECTOR, VERIFIER)],
+            keys=[key_of(name, options.seed) for name in (PLANNER, POLICY, EXECUTOR, EFFECTOR, VERIFIER)],
             responders=[self._world.respond, self._note_request],
         )
         self.runner.configure([*kept, signers(options.seed)], key_of(ADMINISTRATOR, options.seed))

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loop import ADMINISTRATOR, EXECUTOR, POLICY, START_US, Loop, bundle, fleet_documents, signers
+from loop import ADMINISTRATOR, EXECUTOR, PLANNER, POLICY, START_US, Loop, bundle, fleet_documents, signers
 from policy_bundles import PERMIT, rule
 from policy_bundles import bundle as bundle_of
 from policy_world import plan
@@ -62,7 +62,8 @@ def recorded_log(steps: list[tuple[str, int, int]], ruling: PolicyBundle, run: s
             name = f"inc-{which}-{incident}"
             attempts[name] = attempts.get(name, 0) + 1
             proposed = plan(f"plan-{number}", incident_id=name, attempt=attempts[name], remedy="roll-back")
-            runner.pipe(proposed, domain="domain-0", service=SERVICES[which], correlation_id=name, producer="planner")
+            at = {"domain": "domain-0", "service": SERVICES[which], "correlation_id": name}
+            runner.pipe(proposed, producer="planner", key=PLANNER, **at)
         else:
             _executed(runner, what, which)
     return runner
@@ -176,3 +177,18 @@ def test_the_log_of_a_simulation_is_read_under_its_own_run() -> None:
     found = what_if(policy_set([denying.source]), runner.codec, log, "simulation:july")
     assert [(flip.before, flip.after, flip.rules) for flip in found.flips] == [("authorised", "denied", ("all",))]
     assert what_if(policy_set([denying.source]), runner.codec, log).decisions == 0
+
+
+def test_what_a_forger_says_of_a_plan_is_not_how_it_fared() -> None:
+    runner = recorded_log([("propose", 0, 1)], limited(1, 1, 1))
+    ((authorised, *_),) = (runner.read(Topic.LOG, PlanAuthorized),)
+    at = {"domain": "domain-0", "service": SERVICES[0], "correlation_id": "inc-0-1"}
+    forged = plan("plan-forged", incident_id="inc-0-1", attempt=2, remedy="roll-back")
+    denied = PlanDenied(decision=authorised.payload.decision, reason="r")
+    again = authorised.payload.model_copy(update={"held_steps": ["1"]})
+    for key in (None, EXECUTOR):
+        runner.pipe(forged, producer="planner", key=key, **at)
+        runner.pipe(denied, producer="policy", key=key, **at)
+        runner.pipe(again, producer="policy", key=key, **at)
+    found = what_if(policy_set([limited(1, 1, 1).source]), runner.codec, [runner.topics[str(Topic.LOG)]])
+    assert (found.decisions, found.flips) == (1, ())

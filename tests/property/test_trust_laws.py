@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loop import EFFECTOR, EXECUTOR, POLICY, VERIFIER, Loop, five_agents
+from loop import EFFECTOR, EXECUTOR, PLANNER, POLICY, VERIFIER, Loop, five_agents
 
 from autopilot.agents.agent import Agent
 from autopilot.infra.effector.gate import Gate
@@ -32,7 +32,7 @@ from autopilot.streams.trust import ANSWERED_FOR, SIGNS
 
 CODEC = Codec(BundledRegistry())
 FORGERS: Sequence[SigningKey | None] = (
-    None, POLICY, EXECUTOR, EFFECTOR, VERIFIER, SigningKey.from_bytes("stranger", b"?" * 32)
+    None, PLANNER, POLICY, EXECUTOR, EFFECTOR, VERIFIER, SigningKey.from_bytes("stranger", b"?" * 32)
 )  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def shown(records: Iterable[Record]) -> list[Position]:
 
 def test_the_course_has_every_kind_of_word_that_an_ordinary_incident_has() -> None:
     kinds = {type_of(course()[offset]) for offset in answered_for()}
+    assert kinds >= {"IncidentOpened", "PlanProposed", "IncidentClosed"}
     assert kinds >= {"StepRequested", "StepStarted", "StepSucceeded", "ExecutionCompleted", "OutcomeVerified"}
 
 

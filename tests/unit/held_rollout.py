@@ -4,6 +4,7 @@ from typing import Any
 
 import rollout as world
 from held_plan import ask
+from loop import PLANNER
 from policy_bundles import PERMIT, bundle, rule
 from rollout import Rollout
 
@@ -76,7 +77,7 @@ class Approved(Rollout):
     def __init__(self, of: list[Step] | None = None, **parameters: Any) -> None:
         super().__init__(rules=rules(**parameters))
         opened = IncidentOpened(incident_id="inc-1", signal_ids=[], severity="page", title="t", started_at_us=0)
-        self.runner.pipe(opened, producer="planner", **AT)
+        self.runner.pipe(opened, producer="planner", key=PLANNER, **AT)
         self.begin(proposed(of))
         self.run(15)
 

@@ -54,11 +54,12 @@ DRIVER = "files"
 REQUESTS = "http.server.request.count"
 ERRORS = "http.server.error.count"
 ADMINISTRATOR = SigningKey.from_bytes("ada", b"a" * 32)
+PLANNER = SigningKey.from_bytes("planner", b"l" * 32)
 POLICY = SigningKey.from_bytes("policy", b"p" * 32)
 EXECUTOR = SigningKey.from_bytes("executor", b"x" * 32)
 EFFECTOR = SigningKey.from_bytes("effector", b"e" * 32)
 VERIFIER = SigningKey.from_bytes("verifier", b"v" * 32)
-KEYS = {key.principal: key for key in (POLICY, EXECUTOR, EFFECTOR, VERIFIER)}
+KEYS = {key.principal: key for key in (PLANNER, POLICY, EXECUTOR, EFFECTOR, VERIFIER)}
 """Process -> the key that it signs with."""
 BUNDLE = """
 kind: PolicyBundle
@@ -148,6 +149,7 @@ def signers() -> Document:
     """The administrator and the processes that sign."""
     principals = [
         Principal(name="ada", public_key=ADMINISTRATOR.public_key, roles=[Role.ADMINISTRATOR]),
+        Principal(name="planner", public_key=PLANNER.public_key, roles=[Role.PLANNER]),
         Principal(name="policy", public_key=POLICY.public_key, roles=[Role.POLICY]),
         Principal(name="executor", public_key=EXECUTOR.public_key, roles=[Role.EXECUTOR]),
         Principal(name="effector", public_key=EFFECTOR.public_key, roles=[Role.EFFECTOR]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import sagas
 from carried_out import carried_out
-from loop import ADMINISTRATOR, ERRORS, KEYS, POLICY, REQUESTS, signers
+from loop import ADMINISTRATOR, ERRORS, KEYS, PLANNER, POLICY, REQUESTS, signers
 from sagas import authorization
 
 from autopilot.agents.agent import Agent
@@ -142,7 +142,7 @@ class Rollout:
         """Proposes the rollout, and authorises it where no policy decides."""
         proposed = of or plan()
         at = {"domain": "shop", "service": "web", "correlation_id": "inc-1"}
-        self.runner.pipe(proposed, producer="planner", **at)
+        self.runner.pipe(proposed, producer="planner", key=PLANNER, **at)
         if not self._rules:
             self.runner.pipe(authorization(proposed, seconds=3_000), producer="policy", key=POLICY, **at)
 

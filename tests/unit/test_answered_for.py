@@ -11,7 +11,7 @@ from autopilot.schemas.codec import Codec
 from autopilot.schemas.configuration import Configuration, Principal, Role
 from autopilot.schemas.contract import Topic
 from autopilot.schemas.envelope import Rejection
-from autopilot.schemas.events import EVENT_TYPES, effector, executor, policy, verifier
+from autopilot.schemas.events import EVENT_TYPES, effector, executor, planner, policy, verifier
 from autopilot.schemas.events.runtime import DeadLettered
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
@@ -84,8 +84,8 @@ def test_while_a_process_gets_a_new_key_both_count_and_then_the_new_one_alone() 
         assert (check_signature(old, VERDICT, listed) == "verifier") is keep_old
 
 
-def test_every_word_of_executor_effector_and_verifier_is_answered_for_and_every_process_signs_with_its_role() -> None:
-    families = {"executor": executor, "effector": effector, "verifier": verifier}
+def test_every_word_of_these_is_answered_for_and_every_process_signs_with_its_role() -> None:
+    families = {"planner": planner, "executor": executor, "effector": effector, "verifier": verifier}
     for name, family in families.items():
         said = {kind for kind, model in EVENT_TYPES.items() if model.__module__ == family.__name__}
         assert said == SIGNS[name]

@@ -7,8 +7,10 @@ right to write to the log can write: every field right, and no signature of the 
 from collections.abc import Iterator
 
 import pytest
-from loop import ADMINISTRATOR, EFFECTOR, EXECUTOR, POLICY, Loop, signers
-from rollout import Rollout
+from held_rollout import Approved
+from loop import ADMINISTRATOR, EFFECTOR, EXECUTOR, PLANNER, POLICY, Loop, signers
+from rollout import Rollout, authorization
+from rollout import plan as rollout_plan
 
 from autopilot.agents.executor.states import COMPENSATION, idempotency_key
 from autopilot.infra.effector.gate import Gate
@@ -18,12 +20,19 @@ from autopilot.schemas.configuration import Signers, document
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Draft, Recorded
 from autopilot.schemas.events.effector import FailureClass, StepFailed, StepStarted, StepSucceeded
-from autopilot.schemas.events.executor import ExecutionCompleted, RollbackStarted, StepRequested
-from autopilot.schemas.events.planner import IncidentClosed, PlanProposed
+from autopilot.schemas.events.executor import (
+    ExecutionCompleted,
+    ExecutionRolledBack,
+    RollbackStarted,
+    StepHeld,
+    StepRequested,
+)
+from autopilot.schemas.events.planner import IncidentClosed, PlanProposed, PlanWithdrawn
 from autopilot.schemas.events.runtime import DeadLettered
 from autopilot.schemas.events.verifier import OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.schemas.signing import SigningKey
+from autopilot.streams.audit.evidence import Evidence
 from autopilot.streams.fold import PartitionFold
 from autopilot.streams.in_process import InProcess
 from autopilot.streams.mint import Mint
@@ -146,3 +155,66 @@ def test_a_result_that_the_effector_did_not_sign_opens_nothing(key: SigningKey |
     assert rollout.said(RollbackStarted) == []
     rollout.runner.pipe(results[0], domain="shop", service="web", producer="effector", key=EFFECTOR)
     assert rollout.stages() == [asked.step_id]
+
+
+AT_ROLLOUT = {"domain": "shop", "service": "web", "producer": "planner"}
+WITHDRAWN = PlanWithdrawn(plan_id="plan-1", incident_id="inc-1", reason="r")
+NOT_THE_PLANNER = [None, POLICY, EXECUTOR, SigningKey.generate("planner")]
+
+
+@pytest.mark.parametrize("key", NOT_THE_PLANNER)
+def test_a_withdrawal_that_the_planner_did_not_sign_turns_nothing_back_and_the_rollout_is_judged(
+    key: SigningKey | None,
+) -> None:
+    rollout = Rollout()
+    rollout.begin()
+    rollout.runner.pipe(WITHDRAWN, key=key, **AT_ROLLOUT)
+    rollout.run(200)
+    assert rollout.said(RollbackStarted) == []
+    assert rollout.share == 100
+    assert rollout.verdicts()[-1] == ("verified", "remedy", "")
+
+
+def test_a_withdrawal_that_the_planner_signed_turns_back() -> None:
+    rollout = Rollout()
+    rollout.begin()
+    rollout.runner.pipe(WITHDRAWN, key=PLANNER, **AT_ROLLOUT)
+    rollout.run(200)
+    assert len(rollout.said(RollbackStarted)) == 1
+    assert rollout.share == 0
+
+
+@pytest.mark.parametrize("key", NOT_THE_PLANNER)
+def test_an_end_of_the_incident_that_the_planner_did_not_sign_turns_back_no_held_execution(
+    key: SigningKey | None,
+) -> None:
+    approved = Approved()
+    approved.approve()
+    approved.run(40)
+    held = approved.said(StepHeld)
+    closed = IncidentClosed(incident_id="inc-1", resolution="recovered", reason="r")
+    approved.runner.pipe(closed, key=key, **AT_ROLLOUT)
+    approved.run(5)
+    assert held
+    assert approved.said(RollbackStarted) == []
+    approved.runner.pipe(closed, key=PLANNER, **AT_ROLLOUT)
+    approved.run(5)
+    assert len(approved.said(RollbackStarted)) == 1
+
+
+def test_a_plan_that_was_withdrawn_as_it_was_authorised_is_turned_back_and_that_is_judged() -> None:
+    """The planner had not read the authorisation yet, nor the executor the withdrawal when it began."""
+    rollout = Rollout()
+    proposed = rollout_plan()
+    at = {"domain": "shop", "service": "web", "correlation_id": "inc-1"}
+    rollout.runner.pipe(proposed, producer="planner", key=PLANNER, **at)
+    rollout.runner.append(authorization(proposed, seconds=3_000), producer="policy", key=POLICY, **at)
+    rollout.runner.append(WITHDRAWN, producer="planner", key=PLANNER, **at)
+    rollout.runner.settle()
+    rollout.run(200)
+    assert rollout.share == 0
+    assert len(rollout.said(ExecutionRolledBack)) == 1
+    assert [phase for _, phase, _ in rollout.verdicts()] == ["rollback"]
+    evidence = Evidence(BundledRegistry())
+    evidence.feed(rollout.runner.topics[str(Topic.LOG)][0])
+    assert evidence.finish() == []

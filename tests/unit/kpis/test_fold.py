@@ -332,7 +332,7 @@ def test_what_a_row_remembers_of_signed_words_does_not_grow_with_the_log() -> No
         if record.position.partition == 0:
             kept |= {one.domain: one.row for one in kpis.take(record) if isinstance(one.row, DomainRow)}
     (row,) = kept.values()
-    assert set(row.heard.answers) == {"policy/policy", "verifier/verifier"}
+    assert set(row.heard.answers) == {"planner/planner", "policy/policy", "verifier/verifier"}
     assert all(len(last.event_ids) < 5 for last in row.heard.answers.values())
     assert row.heard.until_us == {}
 

@@ -14,7 +14,7 @@ from verifier.measured import (
 
 from autopilot.agents.verifier import Verifier
 from autopilot.schemas.contract import Topic
-from autopilot.schemas.events.planner import PlanProposed, PlanWithdrawn
+from autopilot.schemas.events.planner import PlanProposed
 from autopilot.schemas.events.telemetry import MeasurementRequested
 from autopilot.schemas.events.verifier import (
     CheckVerdict,
@@ -263,8 +263,6 @@ def test_each_verdict_is_given_once() -> None:
 
 
 def test_plans_that_are_not_executed_are_forgotten() -> None:
-    withdrawn = PlanWithdrawn(plan_id="plan", incident_id="inc", reason="r")
-    assert given(Verifier(), documents(), plan()).events(withdrawn).state.plans == {}
     scenario = given(Verifier(), documents(), plan()).after(seconds=600 + 86_399)
     assert list(scenario.state.plans) == ["plan"]
     assert scenario.after(seconds=1).state.plans == {}
@@ -277,10 +275,10 @@ def test_a_plan_is_judged_as_it_was_proposed_first_whatever_is_said_in_its_name_
     assert (asked.slo_names, asked.guard_metrics) == (["cart-errors"], ["memory"])
 
 
-def test_a_plan_that_was_withdrawn_and_proposed_anew_is_not_taken_for_the_one_that_is_carried_out() -> None:
+def test_a_plan_that_was_proposed_anew_is_not_taken_for_the_one_that_is_carried_out() -> None:
     scenario = given(Verifier(), documents(), plan(), service="cart")
-    scenario.events(PlanWithdrawn(plan_id="plan", incident_id="inc", reason="r"), plan(slo_names=[]))
-    begun = STARTED.model_copy(update={"plan_hash": plan().plan_hash})
+    scenario.events(plan(slo_names=[]))
+    begun = STARTED.model_copy(update={"plan_hash": plan(slo_names=[]).plan_hash})
     scenario.when(begun).then_rejected("plan_hash")
     assert scenario.state.watches == {}
 
