@@ -1,7 +1,8 @@
 """One rollout, followed on the log: when the share changed, whether each gate was passed, and how it ended."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import pairwise
 
 from examples.canary.count import Count, count
 from examples.canary.stage import CanaryStage
@@ -10,10 +11,9 @@ from examples.shop.watch import NotSeenError, Told
 
 REMEDY = "roll-out-by-canary"
 STAGE, ROLLBACK = "stage", "rollback"
-FORWARD, COMPENSATION = "forward", "compensation"
-_TURNS = frozenset({(FORWARD, "StepSucceeded"), (COMPENSATION, "StepStarted")})
-DONE_WITHIN_S = 300
-STOPPED_WITHIN_S = 120
+_TURNS = {"forward": "", "compensation": " taken back"}
+DONE_WITHIN_S = 600
+STOPPED_WITHIN_S = 300
 LAST_ANSWERS_S = 1.0
 """What is under way when a rollout ends is written down a little later."""
 
@@ -45,25 +45,32 @@ class Rollout(Incident):
         ]
 
     def counts(self) -> list[tuple[str, Count]]:
-        """Every request from the beginning until now, by the share that the canary had when it was sent."""
-        time.sleep(LAST_ANSWERS_S)
-        moments = [(self._from_ms, "before"), *self._shares()]
-        ends = [*(at for at, _ in moments[1:]), _now_ms()]
-        file = self._canary_stage.requests_file
-        return [(name, count(file, at, end)) for (at, name), end in zip(moments, ends, strict=True)]
+        """Every request from the beginning until now, by the share that the canary had when it was sent.
 
-    def _shares(self) -> Iterator[tuple[int, str]]:
-        """When each share was reached, or began to be taken back."""
+        A share ends when the next one is known to be reached.
+        """
+        time.sleep(LAST_ANSWERS_S)
+        moments = [(self._from_ms, "before"), *((at, name) for at, name in self._turns("StepSucceeded"))]
+        ends = [*(at for at, _ in moments[1:]), _now_ms()]
+        return [(name, self._count(at, end)) for (at, name), end in zip(moments, ends, strict=True)]
+
+    def steady_counts(self) -> list[tuple[str, Count]]:
+        """The same for each share but the last, without the requests that were sent while the next one was set."""
+        reached, begun = self._turns("StepSucceeded"), dict(reversed([(n, at) for at, n in self._turns("StepStarted")]))
+        return [(name, self._count(at, begun[following])) for (at, name), (_, following) in pairwise(reached)]
+
+    def _count(self, from_ms: int, until_ms: int) -> Count:
+        return count(self._canary_stage.requests_file, from_ms, until_ms)
+
+    def _turns(self, event: str) -> list[tuple[int, str]]:
+        """When that was said of each share that was set or taken back."""
         steps = {
             told.payload.step_id: f"canary at {told.payload.action.parameters['percent']} %"
             for told in self._mine("StepRequested")
             if told.payload.action.verb == "split"
         }
-        for told in self._mine("StepSucceeded", "StepStarted"):
-            payload = told.payload
-            if payload.step_id in steps and (payload.phase, told.event.type) in _TURNS:
-                taken_back = " taken back" if payload.phase == COMPENSATION else ""
-                yield told.recorded_at_ms, steps[payload.step_id] + taken_back
+        found = [told for told in self._mine(event) if told.payload.step_id in steps]
+        return [(told.recorded_at_ms, steps[told.payload.step_id] + _TURNS[told.payload.phase]) for told in found]
 
     def _mine(self, *names: str) -> list[Told]:
         return [told for told in self._log.events[self._since :] if any(self._is_mine(told, name) for name in names)]

@@ -35,7 +35,7 @@ SURGE_RATE = 52
 QUICK, SLOW = "5ms", "700ms"
 """How long a look-up in the price database takes."""
 APPROVER = "approver"
-DONE_WITHIN_S = 90
+DONE_WITHIN_S = 300
 IMAGE = "{.spec.template.spec.containers[0].image}"
 MEMORY = "{.spec.template.spec.containers[0].resources.limits.memory}"
 WANTED = "{.spec.replicas}"

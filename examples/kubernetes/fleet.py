@@ -29,8 +29,8 @@ RELEASES = {CHECKOUT: ("v1", "v2"), KIOSK: ("v1",)}
 """The images that there are, by service; they have the price lists of the same name."""
 DATABASE = "kiosk/price-database"
 NODE_ADDRESS = '{.items[0].status.addresses[?(@.type=="InternalIP")].address}'
-ASKED_WITHIN_S = 5
-SELLS_WITHIN_S = 60
+ASKED_WITHIN_S = 60
+SELLS_WITHIN_S = 180
 BRIDGE, EFFECTOR = "autopilot-bridge", "autopilot-effector"
 
 

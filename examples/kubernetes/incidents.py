@@ -13,7 +13,7 @@ from examples.shop.watch import NotSeenError, Told
 T = TypeVar("T")
 TURNED_BACK = frozenset({"OutcomeRejected", "ExecutionRolledBack"})
 """What is no failure of an incident whose remedy is to be rejected."""
-ROLLED_BACK_WITHIN_S = 60
+ROLLED_BACK_WITHIN_S = 180
 REMEDY, ROLLBACK = "remedy", "rollback"
 
 
@@ -44,7 +44,9 @@ class ServiceIncident(Incident):
     def await_hand_over(self) -> Told:
         """Waits for the word that a person is needed, and until the rollback is verified; gives the former."""
         said = self._await(
-            f"a person to be asked in {self.incident_id}", lambda told: self._is_mine(told, "NoPlanFound"), 10
+            f"a person to be asked in {self.incident_id}",
+            lambda told: self._is_mine(told, "NoPlanFound"),
+            VERIFIED_WITHIN_S,
         )
         self._await_in_plan("OutcomeVerified", VERIFIED_WITHIN_S, lambda p: p.outcome.phase == ROLLBACK)
         return said

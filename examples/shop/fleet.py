@@ -19,11 +19,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from xmlrpc.client import Fault as RpcFault
+from xmlrpc.client import Error as RpcError
 from xmlrpc.client import ServerProxy
 
+from psutil import NoSuchProcess, Process
 from supervisor.xmlrpc import SupervisorTransport
 
 from examples.shop.layout import SHOP, Fault, Group, Layout
@@ -32,6 +35,7 @@ SOURCE = Path(__file__).parent
 PROJECT = SOURCE.parent.parent
 PROCESSES = SHOP[0].processes
 STARTED = SHOP[0].started
+ENDS_WITHIN_S = 60
 MAX_SOCKET_PATH = 100
 """A unix socket's path may be 107 bytes long; beyond this the socket goes to the temporary folder."""
 
@@ -84,6 +88,7 @@ class ShopFleet:
         self._release_source = releases
         self._endpoint = otlp_endpoint
         self._supervisord: subprocess.Popen[bytes] | None = None
+        self._places: list[socket.socket] = []
 
     @property
     def socket_file(self) -> Path:
@@ -106,7 +111,7 @@ class ShopFleet:
         """Writes the run folder anew: the first releases, no faults, no load, free ports."""
         root = self.layout.root
         if self._answers():  # one that outlived a demonstration that was killed: it is in our folder, so it is ours
-            self.ask("shutdown")
+            self._end_left_over()
         shutil.rmtree(root, ignore_errors=True)
         for folder in (root / "faults", root / "serving", self.layout.logs):
             folder.mkdir(parents=True)
@@ -114,7 +119,10 @@ class ShopFleet:
             shutil.copytree(self._release_source / group.service, self.layout.releases / group.name)
             (self.layout.releases / group.name / "current").symlink_to("v1")
         ports = [name for group in self.groups for name in group.ports]
-        (root / "ports.json").write_text(json.dumps(dict(zip(ports, _free_ports(len(ports)), strict=True))))
+        self._leave_places()
+        self._places = _places(len(ports))
+        numbers = [place.getsockname()[1] for place in self._places]
+        (root / "ports.json").write_text(json.dumps(dict(zip(ports, numbers, strict=True))))
         (root / "otlp").write_text(self._endpoint + "\n")
         self.set_rate(0)
         values = {"root": root, "logs": self.layout.logs, "sock": self.socket_file, "project": PROJECT}
@@ -126,7 +134,7 @@ class ShopFleet:
         )
         (root / "supervisord.conf").write_text(_HEAD.format(**values) + programs)
 
-    def launch(self, timeout_s: float = 30) -> None:
+    def launch(self, timeout_s: float = 120) -> None:
         """Starts supervisord and of each group the processes that are wanted at first."""
         conf = self.layout.root / "supervisord.conf"
         with (self.layout.logs / "supervisord.out").open("ab") as log:
@@ -143,19 +151,20 @@ class ShopFleet:
             for instance in group.instances[: group.started]:
                 self.ask("startProcess", f"{group.name}:{instance}", False)
 
-    def await_selling(self, timeout_s: float = 60) -> None:
+    def await_selling(self, timeout_s: float = 180) -> None:
         """Waits until every started process serves and the shop sells."""
         files = [self.layout.serving_file(group.name, n + 1) for group in self.groups for n in range(group.started)]
         self._await(lambda: all(file.exists() for file in files) and self.sells(), timeout_s, "the shop does not sell")
 
     def stop(self) -> None:
         """Ends supervisord, which ends its processes first."""
+        self._leave_places()
         if self._supervisord is None:
             return
         if self._supervisord.poll() is None:
             self._supervisord.send_signal(signal.SIGTERM)
         try:
-            self._supervisord.wait(20)
+            self._supervisord.wait(ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._supervisord.kill()
             self._supervisord.wait()
@@ -189,7 +198,7 @@ class ShopFleet:
             self.ask("stopProcess", process)
             serving.unlink(missing_ok=True)
             self.ask("startProcess", process, False)
-            self._await(serving.exists, 30, f"{process} does not serve release {release}")
+            self._await(serving.exists, 180, f"{process} does not serve release {release}")
 
     def running(self, service: str) -> list[str]:
         """The service's processes that run, as `group:process`."""
@@ -213,8 +222,18 @@ class ShopFleet:
     def _answers(self) -> bool:
         try:
             return bool(self.ask("getState")["statename"] == "RUNNING")
-        except (OSError, RpcFault):
+        except (OSError, HTTPException, RpcError):
             return False
+
+    def _end_left_over(self) -> None:
+        pid = self.ask("getPID")
+        self.ask("shutdown")
+        with suppress(NoSuchProcess):
+            Process(pid).wait(ENDS_WITHIN_S)
+
+    def _leave_places(self) -> None:
+        for place in self._places:
+            place.close()
 
     def _await(self, done: Callable[[], bool], timeout_s: float, complaint: str) -> None:
         deadline = time.monotonic() + timeout_s
@@ -233,19 +252,25 @@ def _point(link: Path, to: Path) -> None:
     fresh.rename(link)
 
 
-def _free_ports(count: int) -> list[int]:
-    """Free ports below the range from which the kernel takes those of outgoing connections."""
-    found: list[int] = []
+def _places(count: int) -> list[socket.socket]:
+    """Free ports below the range from which the kernel takes those of outgoing connections.
+
+    Nobody else gets them but who shares them (`SO_REUSEPORT`), as the services do; here nobody listens.
+    """
+    found: list[socket.socket] = []
     for port in range(18_080, 32_000):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
+        place = socket.socket()
+        try:
+            place.bind(("127.0.0.1", port))
+        except OSError:
+            place.close()
+            continue
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        found.append(place)
         if len(found) == count:
             return found
+    for place in found:
+        place.close()
     raise FleetError("no free ports between 18080 and 32000")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from examples.shop.stage import Stage
 from examples.shop.watch import Told
 
-DETECTED_WITHIN_S, DECIDED_WITHIN_S, DONE_WITHIN_S, VERIFIED_WITHIN_S, CLOSED_WITHIN_S = 60, 15, 40, 45, 45
+DETECTED_WITHIN_S, DECIDED_WITHIN_S, DONE_WITHIN_S, VERIFIED_WITHIN_S, CLOSED_WITHIN_S = 180, 60, 180, 180, 180
 
 ACTS = ("PlanProposed", "PlanAuthorized", "ExecutionStarted", "StepRequested", "StepStarted")
 """What would not be there if nothing was done."""
@@ -129,7 +129,7 @@ class Incident:
         return told.event.type == name and told.envelope.correlation_id == self.incident_id
 
     def _mark_opening(self) -> None:
-        opened = self._await("its opening", lambda told: self._is_mine(told, "IncidentOpened"), 5)
+        opened = self._await("its opening", lambda told: self._is_mine(told, "IncidentOpened"), DECIDED_WITHIN_S)
         self._marks["IncidentOpened"] = opened.recorded_at_ms
 
     def _between(self, start: str, end: str) -> int | None:

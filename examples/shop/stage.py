@@ -29,7 +29,7 @@ from examples.shop.processes import end, start
 from examples.shop.watch import LogWatch, NotSeenError, Told
 
 NORMAL_RATE = 12
-LOAD_FOR_S = 900
+LOAD_FOR_S = 3_600
 NOTABLE = frozenset(
     {
         "SignalRaised", "SignalCleared", "IncidentOpened", "IncidentClosed", "PlanProposed", "PlanWithdrawn",
@@ -39,7 +39,7 @@ NOTABLE = frozenset(
     }
 )  # fmt: skip
 """Events that are told while they happen."""
-HEALTHY_WITHIN_S = 60
+HEALTHY_WITHIN_S = 180
 WARM_UP_S = 6
 """Traffic before the first incident: the window that the first verification compares with."""
 
