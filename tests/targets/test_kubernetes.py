@@ -1,5 +1,6 @@
 """What the Kubernetes driver does beyond what every driver does, at a real cluster with the role that ships."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from systems.kubernetes import (
     NAME,
     NAMESPACE,
     NODE,
+    READY_WITHIN_S,
     TARGET,
     V1,
     V2,
@@ -39,6 +41,9 @@ from autopilot.infra.effector.port import (
 from autopilot.schemas.events.planner import Action
 from examples.kubernetes.cluster import MANIFESTS
 
+PATIENT_S = 600
+"""Kubernetes' own progress deadline."""
+
 
 def act(verb: str, target: str = TARGET, **parameters: str) -> Action:
     return Action(driver="kubernetes", verb=verb, target=target, parameters=parameters)
@@ -57,7 +62,9 @@ def web(cluster: Kubernetes) -> Kubernetes:
     return cluster
 
 
-def run(system: Kubernetes, verb: str, target: str = TARGET, timeout_s: float = 20.0, **parameters: str) -> Applied:
+def run(
+    system: Kubernetes, verb: str, target: str = TARGET, timeout_s: float = READY_WITHIN_S, **parameters: str
+) -> Applied:
     action = act(verb, target, **parameters)
     return system.driver.apply(action, system.driver.observe(target), f"key-{verb}-{parameters}", timeout_s)
 
@@ -112,7 +119,7 @@ def test_where_there_was_no_limit_there_is_none_again(web: Kubernetes) -> None:
     web.settle()
     before = web.driver.observe(TARGET).state
     assert run(web, "set_limit", memory="48Mi").after["memory_limit_mib"] == "48"
-    after = web.driver.revert(act("set_limit", memory="48Mi"), before, "key", 20.0).after
+    after = web.driver.revert(act("set_limit", memory="48Mi"), before, "key", READY_WITHIN_S).after
     assert (before["memory_limit"], after["memory_limit"]) == ("", "")
     assert after["template"] == before["template"]
 
@@ -121,28 +128,41 @@ def test_where_there_was_no_limit_there_is_none_again(web: Kubernetes) -> None:
 
 
 def test_a_rollout_beyond_its_progress_deadline_says_why(web: Kubernetes) -> None:
-    patch = '{"spec": {"progressDeadlineSeconds": 2}}'
-    web.cluster.kubectl("patch", f"deployment/{NAME}", "-n", NAMESPACE, "-p", patch)
+    _give_up_after(web, 2)
     before = web.driver.observe(TARGET).state
-    with pytest.raises(PartialError, match=r"exceeded its progress deadline.*ErrImageNeverPull"):
+    with pytest.raises(PartialError, match="exceeded its progress deadline"):
+        run(web, "set_image", image=ABSENT)
+    await_until(lambda: _told(web, "waiting_pods") == 1.0)
+    with pytest.raises(PermanentError, match=r"exceeded its progress deadline.*ErrImageNeverPull"):
         run(web, "set_image", image=ABSENT)
     state = web.driver.observe(TARGET).state
     assert (state["rollout"], state["running"]) == ("stuck", "2")
-    assert web.driver.revert(act("set_image", image=ABSENT), before, "key", 20.0).after["release"] == V1
+    _give_up_after(web, PATIENT_S)
+    assert web.driver.revert(act("set_image", image=ABSENT), before, "key", READY_WITHIN_S).after["release"] == V1
     assert web.driver.observe(TARGET).state["rollout"] == "complete"
 
 
 def test_a_rollout_that_is_stuck_is_told_by_the_bridge_and_rolled_back(web: Kubernetes) -> None:
-    patch = '{"spec": {"progressDeadlineSeconds": 2}, "metadata": {"labels": {"app.kubernetes.io/name": "web"}}}'
-    web.cluster.kubectl("patch", f"deployment/{NAME}", "-n", NAMESPACE, "-p", patch)
+    _give_up_after(web, 2)
     web.cluster.kubectl("set", "image", f"deployment/{NAME}", f"*={ABSENT}", "-n", NAMESPACE)
-    await_until(lambda: web.driver.observe(TARGET).state["rollout"] == "stuck", 20)
-    await_until(lambda: _told(web, "waiting_pods") == 1.0, 10)
-    assert (_told(web, "stuck"), _told(web, "available_pods")) == (1.0, 2.0)
+    await_until(lambda: web.driver.observe(TARGET).state["rollout"] == "stuck")
+    await_until(lambda: _told(web, "waiting_pods") == 1.0)
+    await_until(lambda: _told(web, "stuck") == 1.0)
+    assert _told(web, "available_pods") == 2.0
+    _give_up_after(web, PATIENT_S)
     after = run(web, "rollback").after
     assert (after["release"], after["rollout"], after["running"]) == (V1, "complete", "2")
-    await_until(lambda: _told(web, "waiting_pods") == 0.0, 10)
+    await_until(lambda: _told(web, "waiting_pods") == 0.0)
     assert (_told(web, "stuck"), _told(web, "available_pods")) == (0.0, 2.0)
+
+
+def _give_up_after(web: Kubernetes, seconds: int) -> None:
+    """Sets the progress deadline; the bridge tells of the deployment from now on."""
+    patch = {
+        "spec": {"progressDeadlineSeconds": seconds},
+        "metadata": {"labels": {"app.kubernetes.io/name": "web"}},
+    }
+    web.cluster.kubectl("patch", f"deployment/{NAME}", "-n", NAMESPACE, "-p", json.dumps(patch))
 
 
 def _told(web: Kubernetes, metric: str) -> float:
@@ -160,7 +180,7 @@ def test_a_restart_that_was_cut_short_goes_on_under_its_key(web: Kubernetes) -> 
     assert isinstance(web.driver, KeyedDriver)
     assert web.driver.done_under(action, "key-1") is None
     web.cordon(False)
-    assert not web.driver.apply(action, before, "key-1", 20.0).changed
+    assert not web.driver.apply(action, before, "key-1", READY_WITHIN_S).changed
     assert web.generation() == generation
 
 
@@ -176,9 +196,9 @@ def test_a_drain_waits_for_a_disruption_budget_and_says_so(web: Kubernetes) -> N
     }
     web.cluster.kubectl("apply", "-f", "-", given=yaml.safe_dump(budget))
     try:
-        await_until(lambda: _allowed(web) == "1", 10)
+        await_until(lambda: _allowed(web) == "1")
         with pytest.raises(TargetTimeoutError, match=r"1 pods are still there.*disruption budget"):
-            run(web, "drain", f"node/{NODE}", timeout_s=3.0)
+            run(web, "drain", f"node/{NODE}", timeout_s=20.0)
     finally:
         web.cluster.kubectl("delete", "pdb", NAME, "-n", NAMESPACE)
     state = web.driver.observe(f"node/{NODE}").state
@@ -191,7 +211,7 @@ def _allowed(web: Kubernetes) -> str:
 
 def test_a_pod_that_nothing_would_start_elsewhere_is_not_evicted(web: Kubernetes) -> None:
     web.cluster.kubectl("run", "alone", "-n", NAMESPACE, f"--image={V1}", "--image-pull-policy=Never")
-    web.cluster.kubectl("wait", "--for=condition=Ready", "pod/alone", "-n", NAMESPACE)
+    web.cluster.kubectl("wait", "--for=condition=Ready", "pod/alone", "-n", NAMESPACE, f"--timeout={READY_WITHIN_S}s")
     try:
         with pytest.raises(PermanentError, match=f"`{NAMESPACE}/alone` belongs to nothing"):
             run(web, "drain", f"node/{NODE}")
@@ -262,7 +282,7 @@ def test_several_threads_observe_at_once(web: Kubernetes) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join()
     assert seen == [V1] * 30
 
 

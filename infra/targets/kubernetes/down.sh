@@ -23,6 +23,7 @@ end() {
 	kill "$(cat "$1.pid")" 2>/dev/null
 	for _ in $(seq 60); do runs "$1" || return 0; sleep 0.1; done
 	kill -9 "$(cat "$1.pid")" 2>/dev/null
+	for _ in $(seq 60); do runs "$1" || return 0; sleep 0.1; done
 }
 
 runs keeper && [ "$(cat keeper.pid)" != $$ ] && kill "$(cat keeper.pid)" 2>/dev/null
@@ -44,7 +45,7 @@ end etcd
 number=$(cat number)
 for mounted in $(awk -v folder="$folder/" 'index($2, folder) == 1 {print $2}' /proc/mounts | sort -r); do umount -l "$mounted"; done
 for space in $spaces; do ip netns del "$(basename "$space")" 2>/dev/null; done
-ip link del "apk8s$number" 2>/dev/null
 ip addr del "10.244.$number.254/32" dev lo 2>/dev/null
+ip link del "apk8s$number" 2>/dev/null # the last of what the number gives: from here on it is another cluster's
 cd / && rm -rf "$folder"
 exit 0

@@ -13,7 +13,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PACKAGES=(containerd runc containernetworking-plugins iproute2 openssl)
-READY_WITHIN_S=60
+READY_WITHIN_S=180
 
 say() { printf 'kubernetes: %s\n' "$*" >&2; }
 failed() {
@@ -49,21 +49,21 @@ cd "$folder"
 began=$(date +%s%N)
 took() { printf '%d.%d s' $((($(date +%s%N) - began) / 1000000000)) $((($(date +%s%N) - began) / 100000000 % 10)); }
 
-# A cluster's number gives its addresses. Whoever can make the bridge has the number.
+# A cluster's number gives its addresses and its ports, of which the kernel gives none to anybody else. Whoever can make
+# the bridge has the number; one of whose ports somebody listens on is left.
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 for number in $(seq 1 200); do
-	if ip link add "apk8s$number" type bridge 2>/dev/null; then break; fi
+	ports=($((31000 + 3 * number)) $((31001 + 3 * number)) $((31002 + 3 * number)))
+	if ip link add "apk8s$number" type bridge 2>/dev/null; then
+		if ! listens "${ports[0]}" && ! listens "${ports[1]}" && ! listens "${ports[2]}"; then break; fi
+		ip link del "apk8s$number"
+	fi
 	number=
 done
 [ -n "$number" ] || { say 'there are 200 clusters already'; exit 1; }
 echo "$number" >number
 node=10.244.$number.254
 ip addr add "$node/32" dev lo 2>/dev/null || true
-
-ports=()
-while [ ${#ports[@]} -lt 3 ]; do
-	port=$((20000 + RANDOM % 10000))
-	if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && [[ " ${ports[*]} " != *" $port "* ]]; then ports+=("$port"); fi
-done
 etcd=http://127.0.0.1:${ports[0]}
 
 # -- its files --------------------------------------------------------------------------------------------------------

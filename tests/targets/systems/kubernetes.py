@@ -21,7 +21,7 @@ TARGET = f"{NAMESPACE}/{NAME}"
 V1, V2, V3, ABSENT = (f"localhost/web:{tag}" for tag in ("v1", "v2", "v3", "absent"))
 DEPLOYER = "deployer"
 """Field manager of whoever deploys, from whom the autopilot may take fields over."""
-READY_WITHIN_S = 60
+READY_WITHIN_S = 180
 _MEMORY = "32Mi"
 
 
@@ -73,13 +73,13 @@ class Kubernetes:
 
     def settle(self) -> None:
         """Waits for the end of the rollout."""
-        await_until(lambda: rollout_of(self._client.deployment(NAMESPACE, NAME)) == COMPLETE, READY_WITHIN_S)
+        await_until(lambda: rollout_of(self._client.deployment(NAMESPACE, NAME)) == COMPLETE)
 
     def delete(self) -> None:
         """Deletes the deployment, and waits until its pods are gone."""
         if self._generation_or_none() is not None:
             self._apps.delete_namespaced_deployment(NAME, NAMESPACE, propagation_policy="Foreground")
-            await_until(lambda: self._generation_or_none() is None, READY_WITHIN_S)
+            await_until(lambda: self._generation_or_none() is None)
 
     def cordon(self, wanted: bool) -> None:
         """Cordons the node or ends that."""
@@ -157,7 +157,7 @@ def _is_write(event: dict[str, Any], resources: tuple[str, ...]) -> bool:
     return named in resources and not dry and event["responseStatus"]["code"] < 300
 
 
-def await_until(reached: Any, within_s: float) -> None:
+def await_until(reached: Any, within_s: float = READY_WITHIN_S) -> None:
     """Waits until `reached()`. Raises `ClusterError` when the time is up."""
     deadline = time.monotonic() + within_s
     while not reached():
