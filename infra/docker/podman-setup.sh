@@ -119,16 +119,16 @@ with_service() {
     end_pid
     folder=$(mktemp -d)
     podman system service --time 0 "unix://$folder/podman.sock" 9>&- 2>"$folder/log" &
-    local service=$!
+    local service=$! begun=$SECONDS
     echo "$service" > "$pid_file"
     trap end_service EXIT
     trap 'exit 130' INT TERM
-    for _ in $(seq 300); do
-        [ -S "$folder/podman.sock" ] && break
+    # Its socket is there before it answers.
+    until podman --remote --url "unix://$folder/podman.sock" version >/dev/null 2>&1; do
         kill -0 "$service" 2>/dev/null || cannot "podman system service ended: $(tail -n 3 "$folder/log")"
+        [ $SECONDS -lt $((begun + 120)) ] || cannot "podman does not answer within 120 s: $(tail -n 3 "$folder/log")"
         sleep 0.1
     done
-    [ -S "$folder/podman.sock" ] || cannot "no socket within 30 s: $(tail -n 3 "$folder/log")"
     export DOCKER_HOST=unix://$folder/podman.sock TESTCONTAINERS_RYUK_DISABLED=true
     "$@" 9>&-
 }

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +16,8 @@ import pytest
 from botocore.stub import Stubber
 from catalogue import OneRunning
 from rigs.aws_ecs import AwsEcsRig
-from systems.aws import CLUSTER, POLICY, REGION, Ecs, told
+from systems.aws import CLUSTER, DONE_WITHIN_S, POLICY, REGION, Ecs, told
+from waiting import eventually
 
 from autopilot.infra.effector.drivers.aws_ecs import AwsEcsDriver, AwsEcsSettings
 from autopilot.infra.effector.drivers.aws_ecs_client import Access, Deployment, Service
@@ -39,7 +41,7 @@ def act(verb: str, target: str = WEB, **parameters: str) -> Action:
     return Action(driver="aws_ecs", verb=verb, target=target, parameters=parameters)
 
 
-def run(driver: AwsEcsDriver, action: Action, timeout_s: float = 40.0) -> Applied:
+def run(driver: AwsEcsDriver, action: Action, timeout_s: float = DONE_WITHIN_S) -> Applied:
     return driver.apply(action, driver.observe(action.target), "key", timeout_s)
 
 
@@ -99,31 +101,22 @@ def test_a_release_that_does_not_run_is_rolled_back_by_ecs_and_told_as_a_lasting
 def test_another_writers_deployment_in_the_middle_of_ours_is_a_conflict(running: Ecs) -> None:
     (running.gate / "open").unlink(missing_ok=True)
     running.bring("patient", "gated:1", 1)
-    found: list[BaseException] = []
-
-    def deploy() -> None:
-        try:
-            run(running.driver(), act("set_task_definition", f"{CLUSTER}/patient", task_definition="gated:2"))
-        except TargetError as error:
-            found.append(error)
-
-    ours = threading.Thread(target=deploy)
-    ours.start()
-    while not running.service("patient")["taskDefinition"].endswith("gated:2"):
-        time.sleep(0.05)
-    time.sleep(0.5)
-    running.bring("patient", "other:1", 1)
-    ours.join(30)
-    assert [type(error) for error in found] == [ConflictError]
+    wanted = act("set_task_definition", f"{CLUSTER}/patient", task_definition="gated:2")
+    with ThreadPoolExecutor() as pool:
+        ours = pool.submit(run, running.driver(), wanted)
+        eventually(lambda: running.service("patient")["taskDefinition"].endswith("gated:2"), DONE_WITHIN_S)
+        running.bring("patient", "other:1", 1)
+        with pytest.raises(ConflictError):
+            ours.result()
 
 
 def test_a_revert_does_not_undo_what_another_writer_did(web: Ecs) -> None:
     driver = web.driver()
     before = driver.observe(WEB)
-    driver.apply(act("scale", count="3"), before, "key", 40.0)
+    driver.apply(act("scale", count="3"), before, "key", DONE_WITHIN_S)
     web.bring("web", "web:1", 1)
     with pytest.raises(ConflictError, match="`desired` was set to 1 by another writer"):
-        driver.revert(act("scale", count="3"), before.state, "key-back", 40.0)
+        driver.revert(act("scale", count="3"), before.state, "key-back", DONE_WITHIN_S)
 
 
 def test_what_the_settings_do_not_name_is_not_touched(web: Ecs) -> None:
@@ -149,7 +142,7 @@ def test_the_policy_that_ships_allows_exactly_the_calls_that_are_made(web: Ecs) 
         before = driver.observe(WEB).state
         run(driver, action)
         if action.verb in driver.reverts:
-            driver.revert(action, before, "key-back", 40.0)
+            driver.revert(action, before, "key-back", DONE_WITHIN_S)
     history(made.add, "web:1")
     statements = json.loads(POLICY.read_text())["Statement"]
     actions = [s["Action"] if isinstance(s["Action"], list) else [s["Action"]] for s in statements]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from systems.aws import CLUSTER, Ecs, ecs
+from systems.aws import CLUSTER, DONE_WITHIN_S, Ecs, ecs
 
 from autopilot.infra.effector.port import CrashClass, Driver
 from autopilot.infra.effector.rig import Case, Fault, Provoked
@@ -19,7 +19,7 @@ def act(verb: str, service: str = "web", **parameters: str) -> Action:
 
 
 def case(action: Action, crash_class: CrashClass, refused: tuple[dict[str, str], ...] = ()) -> Case:
-    return Case(action, crash_class, volatile=VOLATILE, refused=refused, timeout_s=40.0)
+    return Case(action, crash_class, volatile=VOLATILE, refused=refused, timeout_s=DONE_WITHIN_S)
 
 
 SCALE = case(
@@ -84,7 +84,7 @@ class AwsEcsRig:
             yield Provoked(DEPLOY, before=before)
         else:
             with self._closed("half"):
-                yield Provoked(HALF, timeout_s=30.0)
+                yield Provoked(HALF, timeout_s=DONE_WITHIN_S)
 
     @contextmanager
     def _closed(self, service: str) -> Iterator[None]:

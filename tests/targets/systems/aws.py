@@ -1,14 +1,13 @@
 """Amazon's ECS API with tasks as real containers, in a process group of its own."""
 
+import http.client
 import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import boto3
 
 from autopilot.infra.effector.drivers.aws_ecs import AwsEcsDriver, AwsEcsSettings
 from autopilot.infra.effector.drivers.aws_ecs_client import Access, connected
+from autopilot.infra.platform.ports import free_port
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -31,6 +31,8 @@ CLUSTER = "autopilot"
 ACCOUNT = "000000000000"
 START_S = 240.0
 """A first start installs an environment and makes images; a later one takes three seconds."""
+DONE_WITHIN_S = 180.0
+"""A deployment of two tasks takes four seconds; a machine may be busy."""
 
 STAYS = "trap 'exit 0' TERM; sleep 6000 & wait"
 LEAVES = "sleep 0.1; exit 1"
@@ -80,6 +82,7 @@ class Ecs:
             "credentials_file": str(self._credentials),
             "profile": profile,
             "poll_s": 0.1,
+            "timeout_s": 60.0,
             "services": {f"{CLUSTER}/{name}": bounds for name in (*SERVICES, "nowhere")} | {"nowhere/web": bounds},
             **odd,
         }
@@ -139,7 +142,7 @@ class Ecs:
             file.write(f"[{name}]\naws_access_key_id={key['AccessKeyId']}\n")
             file.write(f"aws_secret_access_key={key['SecretAccessKey']}\n")
 
-    def bring(self, name: str, release: str, count: int, within_s: float = 40.0) -> None:
+    def bring(self, name: str, release: str, count: int, within_s: float = DONE_WITHIN_S) -> None:
         """Has `count` tasks of a release run and nothing else, as an administrator would."""
         if not self._is_at(name, release, count):
             self.admin.update_service(cluster=CLUSTER, service=name, taskDefinition=release, desiredCount=count)
@@ -200,8 +203,7 @@ def policy() -> dict[str, Any]:
 @contextmanager
 def ecs(folder: Path) -> Iterator[Ecs]:
     """Starts ECS, sets it up, and ends it and its containers."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     key, secret = "administrator", secrets.token_hex(16)
     environment = os.environ | {
         "AWS_ACCESS_KEY_ID": key,
@@ -219,17 +221,18 @@ def ecs(folder: Path) -> Iterator[Ecs]:
         running.set_up()
         yield running
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(DONE_WITHIN_S)
 
 
 def _await_up(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/_ministack/health", timeout=2) as answer:
+            with urllib.request.urlopen(f"{url}/_ministack/health", timeout=10) as answer:
                 if answer.status == 200:
                     return
-        except (urllib.error.URLError, OSError):
+        except (http.client.HTTPException, OSError):
             time.sleep(0.1)
     raise AssertionError(log.read_text())
