@@ -224,14 +224,18 @@ def _configure(kafka: dict[str, str]) -> None:
 
 @contextmanager
 def _killed_at_random(platform: Platform, log: Log, seed: int) -> Iterator[None]:
-    """Kills one of the mortals every few seconds, once the one before has let something happen again."""
+    """Kills one of the mortals every few seconds, once the one before has let something happen again.
+
+    Each is killed once before one is killed again.
+    """
     over, dice = threading.Event(), random.Random(seed)
 
     def kill() -> None:
-        length = 0
+        length, victims = 0, list[str]()
         while not over.wait(dice.uniform(0.2, 2.5)):
             if log.length >= length + PROGRESS:
-                platform.kill(dice.choice(MORTALS))
+                victims = victims or dice.sample(MORTALS, len(MORTALS))
+                platform.kill(victims.pop())
                 length = log.length
 
     thread = threading.Thread(target=kill)
