@@ -6,11 +6,13 @@ Both hold 32 bytes in base64 on one line. The public half is what the signer lis
 import base64
 import binascii
 import os
+import re
 import stat
 from pathlib import Path
 
 from autopilot.infra.errors import MendableError
 from autopilot.schemas.signing import SigningKey, key_id
+from autopilot.schemas.written import NAME_PATTERN
 
 _PRIVATE_MODE = 0o600
 _FOLDER_MODE = 0o700
@@ -95,8 +97,12 @@ def _private_path(folder: Path, principal: str) -> Path:
 
 
 def _checked(folder: Path, principal: str, suffix: str) -> Path:
-    if not principal or Path(principal).name != principal or principal.startswith("."):
-        raise KeyFileError(f"`{principal}` is no name of a principal")
+    """Its file. A signer list takes no other names, and no other one is a path to somewhere else."""
+    if re.fullmatch(NAME_PATTERN, principal) is None:
+        raise KeyFileError(
+            f"`{principal}` (in `{folder}`) is no name of a principal, expected at most 64 lower-case letters, digits, "
+            "`.`, `_` and `-`, a letter or a digit first and last"
+        )
     return folder / (principal + suffix)
 
 

@@ -62,11 +62,8 @@ def signers_of(folder: Path, administrator: str = "") -> Signers:
     return Signers(name="local", signers=everyone)
 
 
-def rotated(in_force: Configuration, name: str, public_key: str, *, keep_old: bool) -> list[Document] | None:
-    """The signer list in force with a new key for a principal; None when it has no such principal."""
-    known = [signer for signer in in_force.signers() if signer.name == name]
-    if not known:
-        return None
+def rotated(in_force: Configuration, name: str, public_key: str, *, keep_old: bool) -> list[Document]:
+    """The signer list in force with a new key for a principal that it has."""
     changed = []
     for doc in in_force.of_kind("Signers"):
         written = Signers.model_validate_json(doc.content)

@@ -75,10 +75,12 @@ def rotate(
     settings = Settings()
     cluster = cluster_of(settings)
     in_force = configuration_in_force(cluster.kafka, cluster.registry)
+    if not any(signer.name == name for signer in in_force.signers()):
+        listed = ", ".join(sorted({signer.name for signer in in_force.signers()})) or "nobody"
+        refuse(f"`{name}` is not in the signer list in force, which has {listed}", NO)
+    load_key(settings.keys, name)  # what is rotated is the key on this disk
     fresh = new_key_beside(settings.keys, name)
     changed = rotated(in_force, name, fresh.public_key, keep_old=keep_old)
-    if changed is None:
-        refuse(f"`{name}` is not in the signer list in force; `autopilot keys list` shows whose keys are here", NO)
     if not any(signer.public_key == fresh.public_key for signer in in_force.signers()):
         key = load_key(settings.keys, administrator)
         findings = check_author(in_force, changed, key)

@@ -50,10 +50,11 @@ def test_what_is_no_key_is_refused(tmp_path: Path, text: str, reason: str) -> No
         load_key(tmp_path, "ada")
 
 
-@pytest.mark.parametrize("name", ["", "../ada", "a/b", ".hidden"])
-def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["", "../ada", "a/b", ".hidden", "Ada", "a b", "ada-", "a" * 65, "ada\n"])
+def test_a_name_that_leads_elsewhere_or_that_no_signer_list_takes_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(KeyFileError, match="no name of a principal"):
         ensure_key(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lost_public_half_is_written_again(tmp_path: Path) -> None:
