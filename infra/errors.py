@@ -2,6 +2,7 @@
 
 MendableError           say it in one line, exit code 2; nothing was left half done
 +-- KeyFileError        `infra.keys`: a key file is missing or readable by others
++-- NotServingError     `infra.api.server`: the views' address cannot be listened on
 +-- NotUpError          `infra.settings`: the embedded platform was never started in this home
 +-- PortInUseError      `infra.platform.ports`: something else listens there
 +-- ProcessError        `infra.platform.processes`: a server did not come up

@@ -8,15 +8,17 @@ from pathlib import Path
 import uvicorn
 
 from autopilot.infra.api.app import Source, create_app
+from autopilot.infra.errors import MendableError
 from autopilot.projections.catalogue import projections
 from autopilot.projections.projector import Projector
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.schemas.registry import SchemaRegistry
 
-START_S = 20.0
+CLOSE_S = 20.0
+"""How long requests that are under way may take to end."""
 
 
-class NotServingError(RuntimeError):
+class NotServingError(MendableError):
     """The address cannot be listened on: free it, or choose another with `AUTOPILOT_API_PORT`."""
 
 
@@ -49,12 +51,12 @@ class ProjectorProcess:
         thread = threading.Thread(target=self._serve, name="api", daemon=True)
         thread.start()
         try:
-            self._await_start(thread)
+            self._await_start(thread, stop)
             self._projector.run(stop)
         finally:
             self._closing.set()
             self._server.should_exit = True
-            thread.join(START_S)
+            thread.join(CLOSE_S)
             self._projector.close()
 
     def _serve(self) -> None:
@@ -63,9 +65,12 @@ class ProjectorProcess:
         except SystemExit:  # uvicorn's way of saying that it could not bind; `_await_start` says it to our caller
             return
 
-    def _await_start(self, thread: threading.Thread) -> None:
-        until = time.monotonic() + START_S
-        while not self._server.started:
-            if not thread.is_alive() or time.monotonic() > until:
-                raise NotServingError(f"cannot serve at `{self._address}`; choose another with `AUTOPILOT_API_PORT`")
+    def _await_start(self, thread: threading.Thread, stop: threading.Event) -> None:
+        """However long it takes: a busy machine is no reason to choose another address."""
+        while not self._server.started and not stop.is_set():
+            if not thread.is_alive():
+                raise NotServingError(
+                    f"`{self._address}` cannot be listened on: free it, or choose another with "
+                    "`AUTOPILOT_API_HOST` and `AUTOPILOT_API_PORT`"
+                )
             time.sleep(0.02)
