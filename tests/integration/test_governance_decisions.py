@@ -1,6 +1,5 @@
 """Approvals, bundles and budgets on a real Kafka, with the policy agent killed between one word and the next."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -225,7 +224,6 @@ def test_budgets_after_a_kill_and_after_a_rebuild_are_those_before_to_the_unit(l
 def settled(log: Log, authorized: int) -> list[Balance]:
     """The balances once everything that was proposed has been decided."""
     log.await_(PlanAuthorized, authorized)
-    time.sleep(0.3)
     return balances(cluster_of(log.kafka))
 
 
