@@ -135,7 +135,7 @@ class Writer:
         self._now_ms = 0
         self.second = 0
         self._producer = Producer({**kafka, "transactional.id": "kpis-test", "linger.ms": 0})
-        self._producer.init_transactions(30)
+        self._producer.init_transactions(60)
         self._configure()
 
     def _configure(self) -> None:
@@ -146,7 +146,7 @@ class Writer:
         for out in mint.broadcast(Draft(activation, ""), self._at_ms * 1_000):
             if out.topic == Topic.LOG:
                 self._produce(out, out.partition, self._at_ms)
-        self._producer.commit_transaction(30)
+        self._producer.commit_transaction(60)
 
     def write(self, seconds: int, aborted: float = 0.15, opens: bool = True) -> None:
         for _ in range(seconds):
@@ -155,14 +155,14 @@ class Writer:
             if self._dice.random() < aborted:
                 for payload in course(self._dice, f"inc-ghost-{self.second}"):
                     self._send(payload, self._dice.choice(DOMAINS))
-                self._producer.flush(30)
-                self._producer.abort_transaction(30)
+                self._producer.flush(60)
+                self._producer.abort_transaction(60)
                 continue
             for payload, domain in self._events() if opens else ():
                 self._send(payload, domain)
             for partition in range(4):
                 self._send(Tick(at_us=self._at_ms * 1_000), "", partition)
-            self._producer.commit_transaction(30)
+            self._producer.commit_transaction(60)
 
     def start(self) -> None:
         """Goes on writing, much faster than the time in the log passes."""
@@ -237,6 +237,16 @@ class Mortal:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(60)
 
+    def brings(self, what: Callable[[], bool], missing: Callable[[], str] = lambda: "not in time") -> None:
+        """Waits for it; a process that ends by itself, as it does when anything goes wrong, is started again."""
+
+        def is_there() -> bool:
+            if self._process.poll() is not None:
+                self.start()
+            return what()
+
+        eventually(is_there, what=lambda: f"{missing()}\n{self.log()}")
+
     def ended(self) -> int:
         """The exit code, once it has ended by itself."""
         return self._process.wait(120)
@@ -249,7 +259,7 @@ def ends(kafka: Mapping[str, str], topic: Topic) -> int:
     """How many records and markers a topic has."""
     consumer = Consumer({**kafka, "group.id": "unused"})
     try:
-        return sum(consumer.get_watermark_offsets(TopicPartition(str(topic), p), 10)[1] for p in range(4))
+        return sum(consumer.get_watermark_offsets(TopicPartition(str(topic), p), 60)[1] for p in range(4))
     finally:
         consumer.close()
 
@@ -259,7 +269,7 @@ def committed(kafka: Mapping[str, str]) -> int:
     consumer = Consumer({**kafka, "group.id": "kpis"})
     wanted = [TopicPartition(str(Topic.LOG), p) for p in range(4)]
     try:
-        return sum(max(found.offset, 0) for found in consumer.committed(wanted, 10))
+        return sum(max(found.offset, 0) for found in consumer.committed(wanted, 60))
     finally:
         consumer.close()
 
@@ -286,14 +296,14 @@ def test_killed_again_and_again_it_counts_what_a_fresh_count_does(
     dice = random.Random(writer.seed)
     print(f"seed {writer.seed}")
     for kill in range(4):
-        eventually(growth(log, dice.randint(1, 60)), what=mortal.log)
+        mortal.brings(growth(log, dice.randint(1, 60)))
         mortal.kill()
         if kill == 2:
             shutil.rmtree(mortal.folder)
         mortal.start()
     writer.end()
-    eventually(lambda: not difference(*both(log)), what=lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
-    eventually(lambda: committed(log) >= ends(log, Topic.LOG) - 8, what=mortal.log)
+    mortal.brings(lambda: not difference(*both(log)), lambda: str(difference(*both(log))[:20]))
+    mortal.brings(lambda: committed(log) >= ends(log, Topic.LOG) - 8)
     windows, again = said(both(log)[1])
     print(f"{len(windows)} windows, {again} said again, {writer.second} s in the log")
     assert len(windows) > 100
@@ -329,7 +339,7 @@ def test_where_the_log_was_read_without_its_signer_list_nothing_is_counted_until
     try:
         writer.second += 3_600
         writer.write(1, aborted=0, opens=False)
-        eventually(lambda: not difference(*both(log)), what=lambda: f"{difference(*both(log))[:20]} {mortal.log()}")
+        mortal.brings(lambda: not difference(*both(log)), lambda: str(difference(*both(log))[:20]))
         assert sum(event.payload.figures.authorized for event in both(log)[1]) > 0
     finally:
         mortal.kill()

@@ -10,13 +10,15 @@ import pytest
 from autopilot.infra.archive.folder import ArchiveFolder
 from autopilot.streams.audit.audit import Audit, AuditOptions
 
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).resolve().parents[2]
 DAY = ROOT / "examples" / "historical" / "online-boutique"
 
 
 def simulate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "autopilot.infra.cli.main", "simulate", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def of_the_day(out: Path, *more: str | Path) -> subprocess.CompletedProcess[str]:
