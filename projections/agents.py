@@ -29,6 +29,7 @@ class Fault(BaseModel):
     parked: str = Field(description="the domain, or `*` for the whole partition")
     error: str
     position: str
+    event_id: str
 
 
 class AgentRow(BaseModel):
@@ -40,7 +41,7 @@ class AgentRow(BaseModel):
     partition: int
     code_digest: str = Field(description="digest of the code at work; empty while it has not said so")
     upgrades: int = Field(description="how often other code took over")
-    events: int = Field(description="events said")
+    events: int = Field(description="events said; one that nobody signs counts again in a copy")
     last_offset: int = Field(description="offset of its last event; -1 before the first")
     last_at_ms: int
     last_cause: str = Field(description="the record because of which it said that: `topic[partition]@offset`")
@@ -67,12 +68,15 @@ def _faulted(rows: Rows, recorded: Recorded[AgentFaulted]) -> None:
     if recorded.envelope.producer not in NAMES:
         return
     row, fault = _row_of(rows, recorded), recorded.payload
+    if any(known["event_id"] == recorded.envelope.event_id for known in row["faults"]):
+        return
     row["parked"] = sorted({*row["parked"], fault.parked})
     entry = {
         "at_ms": recorded.recorded_at_ms,
         "parked": fault.parked,
         "error": fault.error,
         "position": str(recorded.position),
+        "event_id": recorded.envelope.event_id,
     }
     row["faults"] = [*row["faults"], entry][-FAULTS_KEPT:]
 
@@ -105,4 +109,4 @@ _HANDLERS: Mapping[type[Payload], Handler] = {
     AgentUpgraded: _upgraded,
     AgentFaulted: _faulted,
 }
-AGENTS = Projection("agents", 1, _HANDLERS)
+AGENTS = Projection("agents", 2, _HANDLERS)

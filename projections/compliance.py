@@ -2,7 +2,8 @@
 
 Decisions by policy version, what people approved, refused, halted or changed, what went wrong, and what could not be
 handled; each entry cites the positions at which it stands, so that anybody can look. What is said in every partition,
-as a broadcast is, is one entry. Whether signatures hold is not judged here: `autopilot audit verify` does.
+as a broadcast is, is one entry, and so is what stands there in copies. Whether signatures hold is not judged here:
+`autopilot audit verify` does.
 """
 
 import json
@@ -107,7 +108,7 @@ class _Fold:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._policies: dict[tuple[str, str], PolicyVersion] = {}
-        self._everywhere: dict[str, Entry] = {}
+        self._entered: dict[str, Entry] = {}
         self._asked: set[str] = set()
 
     def take(self, recorded: Said) -> None:
@@ -133,12 +134,10 @@ class _Fold:
         return self._report
 
     def _enter(self, recorded: Said, section: str, entry: Entry) -> None:
-        one = _said_everywhere(recorded)
-        if one:
-            known = self._everywhere.setdefault(one, entry)
-            if known is not entry:
-                known.positions.extend(entry.positions)
-                return
+        known = self._entered.setdefault(_identity(recorded), entry)
+        if known is not entry:
+            known.positions.extend(entry.positions)
+            return
         self._report.sections[section].append(entry)
 
     def _count(self, recorded: Said) -> None:
@@ -162,9 +161,9 @@ _VERDICTS: dict[type[Payload], str] = {
 }
 
 
-def _said_everywhere(recorded: Said) -> str:
-    """What tells a thing that is said in every partition from others; empty for what is said in one alone."""
+def _identity(recorded: Said) -> str:
+    """What tells a thing from others, wherever it stands: its event, which is one in a broadcast and in a copy."""
     said = recorded.payload
     if isinstance(said, runtime.AgentUpgraded):
         return f"{said.agent} {said.previous_digest} {said.code_digest}"
-    return recorded.envelope.event_id if said.broadcast else ""
+    return recorded.envelope.event_id

@@ -176,8 +176,14 @@ def lines_prefix(incident_id: str) -> str:
 
 
 def timeline_of(header: Row, lines: Iterable[Row]) -> Timeline:
-    """The timeline of an incident's row and its lines' rows, which need no order."""
-    ordered = sorted(lines, key=lambda line: (line["at_ms"], line["place"]))
+    """The timeline of an incident's row and its lines' rows, which need no order.
+
+    A copy of an event has its id, and is no line of its own: it stands where it was recorded first.
+    """
+    found: dict[str, Row] = {}
+    for line in sorted(lines, key=lambda line: (line["at_ms"], line["place"])):
+        found.setdefault(line["event_id"], line)
+    ordered = list(found.values())
     start_ms = ordered[0]["at_ms"] if ordered else 0
     course = [Line.model_validate({**line, "after_ms": line["at_ms"] - start_ms}) for line in ordered]
     return Timeline(**header, lines=course, stages=stages(course))

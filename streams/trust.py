@@ -26,8 +26,11 @@ from autopilot.schemas.events.governance import (
     BundleReviewed,
     BundleShadowed,
     BundleSubmitted,
+    GovernanceRefused,
+    NoticeGiven,
     RemedyAutonomyChanged,
     RemedyAutonomyLowered,
+    RemedyPromotionProposed,
 )
 from autopilot.schemas.events.people import (
     ApprovalGranted,
@@ -67,9 +70,13 @@ def _all_of(family: ModuleType) -> frozenset[str]:
     return frozenset(name for name, model in EVENT_TYPES.items() if model.__module__ == family.__name__)
 
 
+_OF_GOVERNANCE: Final = frozenset(
+    model.event_type() for model in (RemedyAutonomyLowered, RemedyPromotionProposed, GovernanceRefused, NoticeGiven)
+)
+"""What the policy says about what rules it."""
 SIGNS: Final[Mapping[str, frozenset[str]]] = {
     "planner": _all_of(planner),
-    "policy": _all_of(policy) | {RemedyAutonomyLowered.event_type()},
+    "policy": _all_of(policy) | _OF_GOVERNANCE,
     "executor": _all_of(executor),
     "effector": _all_of(effector),
     "verifier": _all_of(verifier),

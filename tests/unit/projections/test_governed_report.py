@@ -1,5 +1,7 @@
 """What people say about what rules stands in the compliance report and beside the live run."""
 
+from dataclasses import replace
+
 from decided import decision, requested
 from scenario import envelope
 
@@ -15,7 +17,7 @@ from autopilot.schemas.events.governance import (
     RemedyPromotionProposed,
 )
 from autopilot.schemas.events.notifications import NotificationFailed
-from autopilot.schemas.events.runtime import AgentUpgraded
+from autopilot.schemas.events.runtime import AgentFaulted, AgentUpgraded
 
 
 def told(payload: Payload, event_id: str, partition: int = 0) -> Recorded[Payload]:
@@ -92,3 +94,10 @@ def test_a_plan_whose_parts_are_asked_for_one_by_one_is_held_once() -> None:
     report = report_of([told(requested(decision(), each), each) for each in ("apr-1", "apr-2")])
     assert [version.held for version in report.policies] == [1]
     assert len(report.sections["decisions"]) == 2
+
+
+def test_a_copy_of_what_nobody_signs_is_one_entry_at_both_its_places() -> None:
+    fault = told(AgentFaulted(agent="planner", parked="shop", error="ValueError: x", traceback=""), "1")
+    copy = replace(fault, position=fault.position._replace(offset=9))
+    (entry,) = report_of([fault, copy]).sections["exceptions"]
+    assert entry.positions == ["autopilot.log[0]@7", "autopilot.log[0]@9"]

@@ -1,6 +1,7 @@
 """Timelines and the list of incidents, folded from whole incidents that all five agents made."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from decided import authorized, decision, granted, rejected, requested
@@ -12,6 +13,7 @@ from autopilot.projections.incidents import incidents
 from autopilot.projections.timeline import Event, timeline
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Recorded
+from autopilot.schemas.events.observer import SignalRaised
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import (
     ApprovalRefused,
@@ -153,3 +155,11 @@ def test_an_incident_without_an_end_is_open() -> None:
     course = timeline(said(OPENED), "inc-1")
     assert course is not None
     assert (course.title, course.resolution, course.stages) == ("slow", "", [])
+
+
+def test_a_copy_of_what_nobody_signs_is_no_line_of_its_own(log: list[Event]) -> None:
+    incident_id = incidents(log)[0].incident_id
+    raised = next(one for one in log if isinstance(one.payload, SignalRaised))
+    last = max(one.position.offset for one in log if one.position.partition == raised.position.partition)
+    copy = replace(raised, position=raised.position._replace(offset=last + 1), recorded_at_ms=log[-1].recorded_at_ms)
+    assert timeline([*log, copy], incident_id) == timeline(log, incident_id)

@@ -1,6 +1,7 @@
 """Views of what the ordinary course never brings: held plans, denials, rollbacks, faults, moves between domains."""
 
 import json
+from dataclasses import replace
 
 import decided
 from decided import decision, granted, rejected, requested
@@ -229,6 +230,14 @@ def test_a_fault_parks_the_domain_until_other_code_takes_over() -> None:
     (row,) = folded(AGENTS, told).shown()
     assert (row["code_digest"], row["parked"], row["upgrades"], row["events"]) == ("two", [], 1, 4)
     assert len(row["faults"]) == 1
+
+
+def test_a_copy_of_a_fault_parks_nothing_once_other_code_has_taken_over() -> None:
+    fault = said_by("planner", AgentFaulted(agent="planner", parked="shop", error="ValueError: x", traceback=""), 0)
+    taken_over = said_by("planner", upgrade("two"), 1)
+    copy = replace(fault, position=fault.position._replace(offset=2))
+    (row,) = folded(AGENTS, [fault, taken_over, copy]).shown()
+    assert (row["parked"], len(row["faults"])) == ([], 1)
 
 
 def test_people_and_bridges_are_no_agents() -> None:
