@@ -99,8 +99,9 @@ class Kubernetes:
 
     def writes(self, *resources: str) -> int:
         """What the effector's account has written to such resources, as the API server's audit tells it."""
-        lines = self.cluster.audit_log.read_text().splitlines() if self.cluster.audit_log.exists() else []
-        return sum(_is_write(json.loads(line), resources) for line in lines)
+        text = self.cluster.audit_log.read_text() if self.cluster.audit_log.exists() else ""
+        whole_lines = text.splitlines(keepends=True)
+        return sum(_is_write(json.loads(line), resources) for line in whole_lines if line.endswith("\n"))
 
     def unreachable(self) -> Path:
         """A credential for an address at which nobody listens."""
