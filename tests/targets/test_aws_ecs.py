@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -238,8 +237,9 @@ def test_the_release_before_is_the_newest_other_one_that_was_deployed(releases: 
 
 
 @contextmanager
-def answering(status: int, code: str, wait_s: float = 0.0) -> Iterator[str]:
-    """An endpoint that gives every call this answer."""
+def answering(status: int, code: str, *, silent: bool = False) -> Iterator[str]:
+    """An endpoint that gives every call this answer; a silent one not before it ends."""
+    over = threading.Event()
     body = json.dumps({"__type": code, "message": "told so"}).encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -249,7 +249,8 @@ def answering(status: int, code: str, wait_s: float = 0.0) -> Iterator[str]:
             return self.answer
 
         def answer(self) -> None:
-            time.sleep(wait_s)
+            if silent:
+                over.wait()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -265,6 +266,7 @@ def answering(status: int, code: str, wait_s: float = 0.0) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -292,7 +294,7 @@ def test_what_the_api_answers_says_what_to_do(web: Ecs, status: int, code: str, 
 
 
 def test_an_api_that_does_not_answer_is_told_as_a_time_out(web: Ecs) -> None:
-    with answering(200, "", wait_s=1.5) as url, pytest.raises(TargetTimeoutError):
+    with answering(200, "", silent=True) as url, pytest.raises(TargetTimeoutError):
         web.driver(endpoint_url=url, timeout_s=0.5).observe(WEB)
 
 

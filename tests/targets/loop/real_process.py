@@ -17,6 +17,7 @@ from autopilot.streams.worker import AgentWorker, WorkerOptions
 
 PARTITIONS = 4
 NAMES = ("clock", "sealer", "executor", "effector")
+SEALS = "seals.jsonl"
 SEALER = SigningKey.from_bytes("sealer", b"s" * 32)
 
 
@@ -26,7 +27,7 @@ def runner(name: str, kafka: dict[str, str], folder: Path) -> Callable[[threadin
     if name == "clock":
         return Clock(kafka=kafka, registry=registry, partitions=PARTITIONS).run
     if name == "sealer":
-        seals = folder / "seals.jsonl"
+        seals = folder / SEALS
         options = SealerOptions(kafka=kafka, registry=registry, key=SEALER, file=seals, every_records=500, every_s=5)
         return Sealer(options).run
     if name == "executor":

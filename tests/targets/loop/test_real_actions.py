@@ -21,8 +21,9 @@ import yaml
 from catalogue import RIGS, RunnableRig
 from harness import Platform
 from plans import failing_step, first_step, outcome, proposal
-from real_process import NAMES, PARTITIONS, SEALER
+from real_process import NAMES, PARTITIONS, SEALER, SEALS
 from sagas import ADA, POLICY, signers
+from waiting import eventually
 
 from autopilot.agents.executor.states import execution_of
 from autopilot.infra.effector.port import CrashClass
@@ -287,7 +288,8 @@ def aftermath(broker: EmbeddedKafka, tmp_path_factory: pytest.TempPathFactory) -
         with _killed_at_random(platform, log, seed), _progress(lines, platform), ThreadPoolExecutor(len(lines)) as pool:
             for done in [pool.submit(line.run, lambda: sum(line.begun for line in lines)) for line in lines]:
                 done.result()
-        time.sleep(6)  # one more seal
+        seals = (folder / SEALS).read_text()
+        eventually(lambda: (folder / SEALS).read_text() != seals)  # one more, over what was said last
         platform.stop()
         yield Aftermath(lines, config, log, Counter(platform.kills))
 
