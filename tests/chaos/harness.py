@@ -210,7 +210,7 @@ def run_incidents(world: World, platform: Platform, tally: Tally, broker: Embedd
     victims = _victims(dice, plan)
     started, broken = time.monotonic(), 0
     next_kill = started + 6
-    while victims or len(tally.closed) < plan.incidents or tally.is_any_open or world.fleet.is_any_bad:
+    while victims or min(broken, len(tally.closed)) < plan.incidents or tally.is_any_open or world.fleet.is_any_bad:
         if time.monotonic() - started > plan.deadline_s:
             raise TimeoutError(f"{len(tally.closed)} of {plan.incidents} incidents closed, {len(victims)} kills left")
         tally.update()
