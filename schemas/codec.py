@@ -15,6 +15,7 @@ from autopilot.schemas.avro_schema import Schema, schema_of
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.envelope import Envelope, Event
 from autopilot.schemas.errors import InvalidError, UndecodableError, UnknownEventTypeError
+from autopilot.schemas.event_reader import GIVEN_UP, Read, event_reader
 from autopilot.schemas.event_writer import Fields, Write, event_writer
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.observer import MeasurementTaken
@@ -66,13 +67,40 @@ def _columns_writer(schema: Schema) -> Write:
     return write
 
 
+class SlowReader:
+    """Reads events of one type with fastavro and pydantic: also those of other versions, and says what is wrong."""
+
+    def __init__(self, model: type[Payload], written: Schema) -> None:
+        current = schema_of(model)
+        self._model = model
+        self._writer = fastavro.parse_schema(_without_logical_types(written))
+        self._reader = None if written == current else fastavro.parse_schema(_without_logical_types(current))
+
+    def read(self, value: bytes) -> Event[Payload]:
+        """The event whose wire bytes these are. Raises `UndecodableError` or `InvalidError`."""
+        buffer = io.BytesIO(value)
+        buffer.seek(HEADER_BYTES)
+        try:
+            record: Any = fastavro.schemaless_reader(buffer, self._writer, self._reader)
+        except Exception as error:  # fastavro raises many unrelated types on broken input
+            said = str(error).replace(repr(buffer), "the value")  # an address would make each dead letter another one
+            raise UndecodableError(
+                "value", f"{type(error).__name__}: {said}", f"an Avro {self._model.__name__}"
+            ) from None
+        if buffer.tell() != len(value):
+            raise UndecodableError(
+                "value", f"{len(value) - buffer.tell()} bytes left over", f"one Avro {self._model.__name__}"
+            )
+        return _event(self._model, record)
+
+
 class Codec:
     """Encodes and decodes events against one registry. Holds only caches, so it may be shared."""
 
     def __init__(self, registry: SchemaRegistry) -> None:
         self._registry = registry
         self._writers: dict[type[Payload], tuple[bytes, Write]] = {}
-        self._readers: dict[int, tuple[type[Payload], Any, Any]] = {}
+        self._readers: dict[int, tuple[Read | None, SlowReader]] = {}
 
     def encode(self, event: Event[Payload]) -> bytes:
         """The event's wire bytes."""
@@ -100,33 +128,22 @@ class Codec:
         magic, schema_id = _HEADER.unpack_from(value)
         if magic != 0:
             raise UndecodableError("first byte", str(magic), "0 (Confluent wire format)")
-        model, writer, reader = self._reader(schema_id)
-        buffer = io.BytesIO(value)
-        buffer.seek(HEADER_BYTES)
+        read, slow = self._readers.get(schema_id) or self._reader(schema_id)
+        if read is None:
+            return slow.read(value)
         try:
-            record: Any = fastavro.schemaless_reader(buffer, writer, reader)
-        except Exception as error:  # fastavro raises many unrelated types on broken input
-            raise UndecodableError(
-                "value", type(error).__name__ + ": " + str(error), f"an Avro {model.__name__}"
-            ) from None
-        if buffer.tell() != len(value):
-            raise UndecodableError(
-                "value", f"{len(value) - buffer.tell()} bytes left over", f"one Avro {model.__name__}"
-            )
-        return _event(model, record)
+            return read(value, HEADER_BYTES)
+        except GIVEN_UP:
+            return slow.read(value)
 
-    def _reader(self, schema_id: int) -> tuple[type[Payload], Any, Any]:
-        cached = self._readers.get(schema_id)
-        if cached is None:
-            written: Schema = self._registry.schema_for(schema_id)
-            model = EVENT_TYPES.get(written["name"])
-            if model is None:
-                raise UnknownEventTypeError("event type", written["name"], "an event type of this version")
-            current = schema_of(model)
-            writer = fastavro.parse_schema(_without_logical_types(written))
-            reader = None if written == current else fastavro.parse_schema(_without_logical_types(current))
-            cached = self._readers[schema_id] = (model, writer, reader)
-        return cached
+    def _reader(self, schema_id: int) -> tuple[Read | None, SlowReader]:
+        written: Schema = self._registry.schema_for(schema_id)
+        model = EVENT_TYPES.get(written["name"])
+        if model is None:
+            raise UnknownEventTypeError("event type", written["name"], "an event type of this version")
+        read = event_reader(model) if written == schema_of(model) else None
+        found = self._readers[schema_id] = (read, SlowReader(model, written))
+        return found
 
 
 def _event(model: type[Payload], record: dict[str, Any]) -> Event[Payload]:
