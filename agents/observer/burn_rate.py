@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 
 from autopilot.agents.observer.cells import Ring
-from autopilot.agents.observer.indicators import AlertRings, ObjectivePlan
+from autopilot.agents.observer.indicators import ObjectivePlan
 from autopilot.agents.observer.state import ServiceState
 from autopilot.schemas.configuration import BurnAlert
 from autopilot.schemas.events.observer import BurnWindow
@@ -135,15 +135,18 @@ def view(service: ServiceState, number: int, now_us: int) -> list[AlertView]:
     return views
 
 
-def began_us(service: ServiceState, plan: ObjectivePlan, alert: BurnAlert, rings: AlertRings, head: int) -> int:
+def began_us(service: ServiceState, plan: ObjectivePlan, place: int, head: int) -> int:
     """Start of the bucket of the long window from which on the most bad events are beyond what burns at the threshold.
 
     So a change is estimated by cumulative sums (Page 1954): a bad bucket long before, with good ones after it, is not
-    where it began.
+    where it began. Nor is what had cleared since, however bad it was: it was another signal's.
+    `place` is that of the alert that fired.
     """
-    ring = rings.long
+    alert, ring = plan.objective.alerts[place], plan.alerts[place].long
+    cleared_us = service.memory.cleared_us.get(plan.objective.name, 0)
     last = head // ring.width_us
     first = last - -(-alert.long_window_ms * 1000 // ring.width_us) + 1
+    first = max(first, min(cleared_us // ring.width_us + 1, last))
     span = service.cells.span(ring, first, last)
     allowed = alert.burn_rate_milli * (FULL_BP - plan.objective.objective_bp)
     began, beyond, most = last, 0, 0
@@ -153,7 +156,7 @@ def began_us(service: ServiceState, plan: ObjectivePlan, alert: BurnAlert, rings
         beyond += bad * 10_000_000 - allowed * int(total)
         if beyond > most:
             began, most = int(bucket), beyond
-    return began * ring.width_us
+    return max(began * ring.width_us, cleared_us)
 
 
 def confidence_bp(seen: AlertView, objective_bp: int, quality_bp: int) -> int:

@@ -115,7 +115,7 @@ def _raise(
         windows=[seen.window for seen in _leading_first(views, leading)],
         confidence_bp=confidence_bp(leading, objective.objective_bp, quality.worst_bp),
         quality=quality,
-        started_at_us=began_us(service, plan, leading.alert, plan.alerts[place], head),
+        started_at_us=began_us(service, plan, place, head),
         evidence=service.evidence(moment.position, head - leading.alert.long_window_ms * 1000),
     )
     return _said(service, payload)
@@ -161,6 +161,7 @@ def _clear(
 ) -> Draft:
     worst = max(views, key=lambda seen: seen.short_milli)
     del service.memory.signals[plan.objective.name]
+    service.memory.cleared_us[plan.objective.name] = head_us(service, moment.now_us)
     reason = (
         f"`{plan.objective.name}` burns {worst.short_milli / 1000:.1f} times over"
         f" {worst.alert.short_window_ms / 1000:g} s (threshold {worst.alert.burn_rate_milli / 1000:g}):"
@@ -223,8 +224,10 @@ def _lose(service: ServiceState, newest_us: int, age_us: int, moment: Moment) ->
 
 def withdraw(service: ServiceState, names: set[str], reason: str, moment: Moment) -> list[Draft]:
     """Clears the signals of these objectives, which are judged no longer."""
-    signals = service.memory.signals
+    signals, cleared_us = service.memory.signals, service.memory.cleared_us
     gone = [signals.pop(name) for name in list(signals) if name in names]
+    for name in names & cleared_us.keys():
+        del cleared_us[name]
     return _cleared(service, gone, reason, moment)
 
 
@@ -232,7 +235,7 @@ def withdraw_all(service: ServiceState, reason: str, moment: Moment) -> list[Dra
     """Clears every signal of a service that is kept here no longer, or under another domain."""
     memory = service.memory
     gone = [*memory.signals.values(), *([memory.lost] if memory.lost is not None else [])]
-    memory.signals, memory.lost = {}, None
+    memory.signals, memory.lost, memory.cleared_us = {}, None, {}
     return _cleared(service, gone, reason, moment)
 
 

@@ -56,6 +56,8 @@ class Memory:
     known_since_us: int
     signals: dict[str, RaisedSignal] = field(default_factory=dict)
     lost: RaisedSignal | None = None
+    cleared_us: dict[str, int] = field(default_factory=dict)
+    """When the last signal of an objective cleared, for those that have had one."""
     reported: Quality = UNKNOWN_QUALITY
     levels: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     marks: list[RecordMark] = field(default_factory=list)

@@ -33,6 +33,11 @@ from autopilot.schemas.events.observer import (
 from autopilot.schemas.events.people import ConfigurationActivated
 from autopilot.schemas.events.telemetry import SeriesKind
 
+WIDE = BurnAlert(
+    long_window_ms=60_000, short_window_ms=4_000, burn_rate_milli=2_000, severity=Severity.TICKET, min_events=10
+)
+"""An alert whose long window still holds what was bad in the minute before."""
+
 
 def test_a_healthy_service_raises_nothing() -> None:
     assert payloads(seconds_of(watching(), 1, 60, errors=0.5), SignalRaised) == []
@@ -88,6 +93,16 @@ def test_what_pauses_for_a_moment_began_with_its_first_bad_second() -> None:
     said = [one for second in range(15, 25) for one in seconds_of(scenario, second, second, errors=second % 2 * 10)]
     (raised,) = payloads(said, SignalRaised)
     assert START_US + 14 * SECOND_US < raised.started_at_us <= START_US + 15 * SECOND_US
+
+
+def test_what_comes_back_began_after_it_had_cleared_however_bad_it_was_before() -> None:
+    scenario = watching(documents([objective("few-errors", ERRORS, SliKind.ERRORS, [WIDE])]))
+    seconds_of(scenario, 1, 20)
+    assert payloads(seconds_of(scenario, 21, 40, errors=90), SignalRaised) != []
+    cleared = payloads(seconds_of(scenario, 41, 50), SignalCleared)
+    again = payloads(seconds_of(scenario, 51, 54, errors=90), SignalRaised)
+    assert len(cleared) == len(again) == 1
+    assert START_US + 50 * SECOND_US < again[0].started_at_us <= START_US + 51 * SECOND_US
 
 
 def test_a_raised_signal_is_not_repeated_and_cleared_once_by_fresh_good_events() -> None:
