@@ -15,6 +15,7 @@ from autopilot.agents.observer.cells import Cells, Floats, Ints, Ring
 from autopilot.agents.observer.series import Flags, SeriesKey
 from autopilot.schemas.configuration import Objective, RatioIndicator, Selector, TelemetryContract, canonical
 from autopilot.schemas.contract import Contract
+from autopilot.schemas.events.telemetry import history_width_us
 from autopilot.schemas.identity import digest_of
 
 FUTURE_TOLERANCE_US = 10_000_000
@@ -155,13 +156,8 @@ class Plan:
     spreads: dict[bytes, Spread] = field(default_factory=dict)
 
 
-def history_width_us(contract: TelemetryContract) -> int:
-    """Width of the buckets that measurements are made of: half an interval."""
-    return max(contract.interval_ms * 500, 200_000)
-
-
 def _history(cells: Cells, key: str, contract: TelemetryContract) -> Ring:
-    width = history_width_us(contract)
+    width = history_width_us(contract.interval_ms)
     return cells.ring(key, width, min(max(HISTORY_US // width, MIN_HISTORY_BUCKETS), MAX_HISTORY_BUCKETS))
 
 

@@ -7,7 +7,7 @@ from autopilot.agents.verifier.judgement import MIN_EVENTS, MIN_SAMPLES
 from autopilot.agents.verifier.watch import Column, KnownPlan, Watch, Window
 from autopilot.schemas.events.observer import EvidenceRange, MeasurementTaken
 from autopilot.schemas.events.planner import PlanProposed, StageGate
-from autopilot.schemas.events.telemetry import MeasurementRequested
+from autopilot.schemas.events.telemetry import MeasurementRequested, history_width_us
 from autopilot.schemas.identity import derived_id
 
 SLICES = 3
@@ -55,9 +55,22 @@ def _window(gate: StageGate, slo_names: Sequence[str]) -> Window:
     )
 
 
-def slice_us(watch: Watch) -> int:
-    """Length of a slice of the window that is measured."""
-    return max(watch.window.after_ms // SLICES, 1) * 1000
+def slice_end_us(watch: Watch, interval_ms: int) -> int:
+    """Where the next slice of the window ends: it is no shorter than the time between two samples."""
+    length_ms = max(watch.window.after_ms // SLICES, interval_ms, 1)
+    return whole_us(watch.until_us + length_ms * 1000, interval_ms)
+
+
+def whole_us(at_us: int, interval_ms: int) -> int:
+    """This moment, or the next one at which a bucket of the observer's history ends.
+
+    The observer counts the buckets that lie wholly in what it is asked for. One that lay across the end of one slice
+    and the beginning of the next would be in neither, and with it what a service sends once in an interval.
+    """
+    if interval_ms == 0:  # the fleet does not have the service, so nothing is known of its buckets
+        return at_us
+    width_us = history_width_us(interval_ms)
+    return -(-at_us // width_us) * width_us
 
 
 def bucket_ms_of(before_ms: int, after_ms: int) -> int:

@@ -24,7 +24,8 @@ from autopilot.agents.verifier.measuring import (
     known_plan,
     request_of,
     silent,
-    slice_us,
+    slice_end_us,
+    whole_us,
 )
 from autopilot.agents.verifier.watch import MEASURING, WATCH, KnownPlan, Watch, WatchState, WatchTrigger
 from autopilot.schemas.configuration import Configuration
@@ -280,7 +281,7 @@ def _measure(
         return []
     at_us = recorded.envelope.occurred_at_us
     window = watch.plan.window(step_id)
-    from_us = at_us + window.settle_ms * 1000
+    from_us = whole_us(at_us + window.settle_ms * 1000, _interval_ms(state, watch))
     watch = _move(
         state,
         watch,
@@ -304,11 +305,16 @@ def _next_slice(state: VerifierState, watch: Watch) -> Words:
     """Asks for one more slice; its answer comes when the slice has passed."""
     watch = replace(watch, look=watch.look + 1)
     purpose = "stage" if watch.step_id else "after"
-    until_us, interval_ms = watch.until_us + slice_us(watch), state.intervals_ms.get(watch.plan.service, 0)
-    request = request_of(watch, purpose, watch.until_us, until_us, interval_ms)
+    interval_ms = _interval_ms(state, watch)
+    request = request_of(watch, purpose, watch.until_us, slice_end_us(watch, interval_ms), interval_ms)
     state.watches[watch.execution_id] = replace(watch, until_us=request.until_us, awaited=request.measurement_id)
     state.awaited[request.measurement_id] = watch.execution_id
     return [_draft(watch, request)]
+
+
+def _interval_ms(state: VerifierState, watch: Watch) -> int:
+    """How often the service sends its telemetry; 0 when the fleet does not have it."""
+    return state.intervals_ms.get(watch.plan.service, 0)
 
 
 # -- judging ---------------------------------------------------------------------------------------------------------
@@ -316,7 +322,7 @@ def _next_slice(state: VerifierState, watch: Watch) -> Words:
 
 def _look(state: VerifierState, watch: Watch) -> Words:
     """Ends when what was measured so far decides; measures on, or gives up, when it does not."""
-    is_last = watch.until_us + slice_us(watch) > watch.deadline_us
+    is_last = slice_end_us(watch, _interval_ms(state, watch)) > watch.deadline_us
     verdict = _judged(state, watch, z_at_look(watch.look, SLICES, is_last=is_last))
     if is_last or verdict.verdict is not CheckVerdict.UNCLEAR:
         return _end(state, watch, verdict)

@@ -48,6 +48,11 @@ class TelemetryBatch(Payload):
     series: list[Series] = described("The series; at most 10,000 samples in all.")
 
 
+def history_width_us(interval_ms: int) -> int:
+    """Width of the buckets that measurements are made of, for a service that sends this often: half an interval."""
+    return max(interval_ms * 500, 200_000)
+
+
 class MeasurementRequested(Payload):
     """The verifier asks the observer for samples of one service between two times. Keyed by service."""
 

@@ -1,5 +1,6 @@
 """Stages are judged one by one: against the time before, or a canary against its control."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from autopilot.agents.verifier import Verifier
 from autopilot.schemas.configuration import Domain, Fleet, Service, TelemetryContract, document
 from autopilot.schemas.events.executor import RollbackStarted, StageReached, StepHeld
 from autopilot.schemas.events.observer import MeasurementTaken, Quality
+from autopilot.schemas.events.people import Document
 from autopilot.schemas.events.planner import PlanProposed, StageGate
 from autopilot.schemas.events.policy import ApprovalRequested
-from autopilot.schemas.events.telemetry import Group, MeasurementRequested
+from autopilot.schemas.events.telemetry import Group, MeasurementRequested, history_width_us
 from autopilot.schemas.events.verifier import OutcomeInconclusive, OutcomeRejected, OutcomeVerified
 
 REACHED = StageReached(**NAMES, step_id="1")
@@ -288,16 +290,44 @@ def test_a_gate_whose_groups_have_other_names_is_inconclusive() -> None:
     scenario.after(seconds=100).then(OutcomeInconclusive)
 
 
-def test_buckets_that_are_paired_are_as_wide_as_two_samples_and_others_as_before() -> None:
-    contract = TelemetryContract(interval_ms=5_000)
+def sending_every(interval_ms: int) -> list[Document]:
+    """The objective, and a fleet whose `cart` sends its telemetry this often."""
+    contract = TelemetryContract(interval_ms=interval_ms)
     service = Service(name="cart", domain="shop", tier=1, owner="o", telemetry=contract)
     fleet = Fleet(name="f", domains=[Domain(name="shop")], services=[service])
-    configured = [*documents(), document(fleet.model_dump(mode="json"))]
+    return [*documents(), document(fleet.model_dump(mode="json"))]
+
+
+def test_buckets_that_are_paired_are_as_wide_as_two_samples_and_others_as_before() -> None:
     widths = []
     for groups in (GROUPS, []):
-        scenario = given(Verifier(), configured, staged(groups=groups), service="cart").events(STARTED).when(REACHED)
+        scenario = given(Verifier(), sending_every(5_000), staged(groups=groups), service="cart")
+        scenario.events(STARTED).when(REACHED)
         widths.append(scenario.only(MeasurementRequested).bucket_ms)
     assert widths == [10_000, 1_000]
+
+
+@pytest.mark.parametrize("interval_ms", [200, 1_000, 7_000, 60_000])
+def test_every_bucket_of_the_history_is_in_one_slice_and_every_slice_has_a_sample(interval_ms: int) -> None:
+    """Whatever moment the stage was reached at: a service that sends once in an interval is seen in each slice."""
+    width_us = history_width_us(interval_ms)
+    for late_us in (0, 1, 356_566, width_us - 1):
+        scenario = given(Verifier(), sending_every(interval_ms), staged(deadline_ms=600_000), service="cart")
+        scenario.when(STARTED)
+        scenario.events(taken(scenario.only(MeasurementRequested), 0.0, buckets=30))
+        scenario.now_us += late_us
+        scenario.when(REACHED)
+        asked = [scenario.only(MeasurementRequested)]
+        for _ in range(4):
+            scenario.when(taken(asked[-1], None, None))
+            asked.append(scenario.only(MeasurementRequested))
+        assert 0 <= asked[0].from_us - (scenario.now_us + 5_000_000) < width_us
+        assert all(before.until_us == after.from_us for before, after in pairwise(asked))
+        for one in asked:
+            whole = -(-one.from_us // width_us), one.until_us // width_us
+            assert one.from_us == whole[0] * width_us
+            assert one.until_us == whole[1] * width_us
+            assert one.until_us - one.from_us >= interval_ms * 1_000
 
 
 def test_a_group_that_falls_silent_is_not_verified_on_what_it_had_shown() -> None:
