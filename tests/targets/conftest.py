@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import pytest
 from catalogue import RIGS, OneRunning, RunnableRig
@@ -23,6 +23,7 @@ SHARES: Mapping[str, str] = {"test_aws_ecs": "aws_ecs"}
 """Modules whose target is that of a rig."""
 
 
+HERE = Path(__file__).parent
 TIMEOUT_S = 1_200
 """Of a test with the start of its target, where a test says nothing else."""
 
@@ -50,7 +51,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests of a group in a row, so that its target is started once, and each with time for a busy machine."""
     for item in items:
-        if item.get_closest_marker("timeout") is None:
+        if item.path.is_relative_to(HERE) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
     groups = [*LONGEST_FIRST, *sorted({group_of(item.nodeid) for item in items} - set(LONGEST_FIRST))]
     items.sort(key=lambda item: groups.index(group_of(item.nodeid)))
