@@ -3,6 +3,9 @@
 import base64
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autopilot.schemas.codec import HEADER_BYTES
 from autopilot.schemas.signing import SigningKey, holds, key_id, signed_content
@@ -56,3 +59,30 @@ def test_a_generated_key_differs_each_time_and_its_bytes_give_it_again() -> None
     again = SigningKey.from_bytes("ada", one.private.private_bytes_raw())
     assert again.public_key == one.public_key
     assert len(base64.b64decode(one.public_key)) == 32
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=100), st.integers(0, 511), st.booleans())
+def test_what_openssl_signed_or_would_refuse_libsodium_says_the_same_of(record: bytes, bit: int, damaged: bool) -> None:
+    value = VALUE[:HEADER_BYTES] + record
+    header = ADA.sign("Halt", b"*", value)
+    signature = bytearray(base64.b64decode(header[17:]))
+    signature[bit // 8] ^= damaged << bit % 8
+    try:
+        ADA.private.public_key().verify(bytes(signature), signed_content("Halt", b"*", value))
+        expected = True
+    except InvalidSignature:
+        expected = False
+    assert expected is not damaged
+    assert holds(header[:17] + base64.b64encode(signature), ADA.public_key, "Halt", b"*", value) is expected
+
+
+def test_nothing_holds_under_a_key_of_small_order() -> None:
+    neutral = base64.b64encode(b"\1" + bytes(31)).decode()
+    header = f"{key_id(neutral)}:".encode() + base64.b64encode(b"\1" + bytes(63))
+    assert not holds(header, neutral, "Halt", b"*", VALUE)
+
+
+def test_a_key_that_is_none_holds_for_nothing_and_never_raises() -> None:
+    for no_key in ("", "AAAA", "not base64!", base64.b64encode(b"\xff" * 32).decode()):
+        assert not holds(ADA.sign("Halt", b"*", VALUE), no_key, "Halt", b"*", VALUE)
