@@ -7,12 +7,13 @@ spends a part of one error, so that looking again and again does not find what i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from autopilot.agents.agent import FoldingAgent
+from autopilot.agents.verifier.acted import Acted, undisturbed
 from autopilot.agents.verifier.checks import Verdict, judge
 from autopilot.agents.verifier.judgement import z_at_look
 from autopilot.agents.verifier.measuring import (
@@ -27,6 +28,7 @@ from autopilot.agents.verifier.measuring import (
     slice_end_us,
     whole_us,
 )
+from autopilot.agents.verifier.state import VerifierState
 from autopilot.agents.verifier.watch import MEASURING, WATCH, KnownPlan, Watch, WatchState, WatchTrigger
 from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
@@ -77,20 +79,6 @@ _PHASES = {
 _INCONCLUSIVE = (OutcomeInconclusive, WatchTrigger.OUTCOME_INCONCLUSIVE)
 
 
-@dataclass
-class VerifierState:
-    """The fold of one partition: plans that may yet be executed, and executions without a verdict."""
-
-    now_us: int = 0
-    objectives_bp: dict[str, int] = field(default_factory=dict)
-    intervals_ms: dict[str, int] = field(default_factory=dict)
-    """How often each service sends its telemetry."""
-    plans: dict[str, KnownPlan] = field(default_factory=dict)
-    watches: dict[str, Watch] = field(default_factory=dict)
-    awaited: dict[str, str] = field(default_factory=dict)
-    """Measurement -> the execution that it is for."""
-
-
 def _configured(state: VerifierState, recorded: Recorded[ConfigurationActivated]) -> Words:
     documents = [doc for doc in recorded.payload.documents if doc.kind == "ServiceLevelObjectives"]
     if documents:
@@ -135,10 +123,15 @@ def _started(state: VerifierState, recorded: Recorded[ExecutionStarted]) -> Word
     overtaken = [w for w in state.watches.values() if _is_overtaken(w, plan)]
     words = [word for watch in overtaken for word in _give_up(state, watch, "another execution began meanwhile")]
     at_us = recorded.envelope.occurred_at_us
-    watch = state.watches[started.execution_id] = Watch(started.execution_id, plan, since_us=at_us)
-    before = request_of(watch, BEFORE, at_us - plan.before_ms * 1000, at_us)
-    state.awaited[before.measurement_id] = watch.execution_id
-    return [*words, _draft(watch, before)]
+    watch = Watch(started.execution_id, plan, since_us=at_us)
+    from_us, until_us = undisturbed(state.acted_on(plan), at_us, plan.before_ms * 1000)
+    state.acted[watch.execution_id] = Acted(plan.domain, plan.service, at_us, plan.settle_ms * 1000)
+    if from_us < until_us:
+        before = request_of(watch, BEFORE, from_us, until_us)
+        state.awaited[before.measurement_id] = watch.execution_id
+        words.append(_draft(watch, before))
+    state.watches[watch.execution_id] = watch if from_us < until_us else replace(watch, before={})
+    return words
 
 
 def _stage_reached(state: VerifierState, recorded: Recorded[StageReached]) -> Words:
@@ -151,6 +144,7 @@ def _stage_reached(state: VerifierState, recorded: Recorded[StageReached]) -> Wo
 
 def _turning_back(state: VerifierState, recorded: Recorded[RollbackStarted]) -> Words:
     """A stage that is being left for another reason than a verdict needs none any more."""
+    state.goes_on(recorded.payload.execution_id)
     watch = state.watches.get(recorded.payload.execution_id)
     if watch is None:
         return []
@@ -174,16 +168,19 @@ def _held(state: VerifierState, recorded: Recorded[StepHeld | StepAuthorized | A
 
 
 def _completed(state: VerifierState, recorded: Recorded[ExecutionCompleted]) -> Words:
+    state.ended(recorded, stays=True)
     return _measure(state, recorded, WatchTrigger.EXECUTION_COMPLETED)
 
 
 def _rolled_back(state: VerifierState, recorded: Recorded[ExecutionRolledBack]) -> Words:
+    state.ended(recorded, stays=False)
     return _measure(state, recorded, WatchTrigger.EXECUTION_ROLLED_BACK)
 
 
 def _failed(state: VerifierState, recorded: Recorded[ExecutionFailed]) -> Words:
     """There is nothing to judge; one that never started has only its plan."""
     state.plans.pop(recorded.payload.plan_id, None)
+    state.ended(recorded, stays=recorded.payload.needs_person)
     watch = state.watches.get(recorded.payload.execution_id)
     if watch is not None and WATCH.accepts(watch.state, WatchTrigger.EXECUTION_FAILED):
         _move(state, watch, WatchTrigger.EXECUTION_FAILED)
@@ -225,6 +222,7 @@ def _ticked(state: VerifierState, recorded: Recorded[Tick]) -> Words:
             _move(state, watch, WatchTrigger.FORGOTTEN)
     for plan in [p for p in state.plans.values() if now_us >= p.expires_at_us + KEPT_US]:
         del state.plans[plan.plan_id]
+    state.acted = {name: one for name, one in state.acted.items() if not one.is_past(now_us)}
     return words
 
 
