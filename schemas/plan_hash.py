@@ -16,8 +16,17 @@ def plan_hash(steps: Sequence[Step], verification: Verification) -> str:
 
     What is not known of the verification is left out, so that a plan from before there was such a field keeps its hash.
     """
-    written = ",".join(map(_STEP, steps))
-    return digest_of(f'{{"steps":[{written}],"verification":{_VERIFICATION(verification)}}}')
+    return hash_of(steps_text(steps), verification)
+
+
+def steps_text(steps: Sequence[Step]) -> str:
+    """The canonical text of steps, for whoever has several hashes made of the same ones."""
+    return f"[{','.join(map(_STEP, steps))}]"
+
+
+def hash_of(written: str, verification: Verification) -> str:
+    """`plan_hash` of steps of which the canonical text is given."""
+    return digest_of(f'{{"steps":{written},"verification":{_VERIFICATION(verification)}}}')
 
 
 def refused_plan(plan: PlanProposed, known: Container[str]) -> Rejection | None:

@@ -72,6 +72,11 @@ class Means:
             at.setdefault(place_of(one), []).append(reading_of(one))
         return tuple((place, tuple(readings)) for place, readings in at.items())
 
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """Every text of the catalogue: all its expressions, and what is written for people besides."""
+        return frozenset(_texts(self.catalogue.model_dump(mode="json")))
+
     def declared(self, names: Iterable[str]) -> frozenset[str]:
         """Those of the names that are declared variables."""
         return frozenset(name for name in names if name in self.variables)
@@ -353,6 +358,14 @@ def place_of(one: RemedyStep | RemedyOperator | RemedyVariable) -> Place:
 def _asked_by(step: RemedyStep) -> Iterator[str]:
     for action in (step.action, step.compensation):
         yield from action.parameters.values() if isinstance(action, RemedyAction) else ()
+
+
+def _texts(written: object) -> Iterator[str]:
+    if isinstance(written, str):
+        yield written
+    elif isinstance(written, dict | list):
+        for part in written.values() if isinstance(written, dict) else written:
+            yield from _texts(part)
 
 
 def _means(catalogue: RemedyCatalogue) -> Means:

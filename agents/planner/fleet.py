@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autopilot.agents.planner.catalogue import Entry, entries_of
+from autopilot.agents.planner.judgements import Judgements
 from autopilot.schemas.configuration import Configuration, RemedyFlapping, Service
 
 KINDS = ("Fleet", "RemedyCatalogue", "ServiceLevelObjectives")
@@ -20,6 +21,8 @@ class FleetView:
     reached_by: Mapping[str, frozenset[str]]
     remedies: tuple[Entry, ...]
     """Each remedy with what it rests on, by name; of two of one name the first counts."""
+    judgements: Judgements
+    """Chooses among them."""
     objectives: Mapping[str, tuple[str, ...]]
     """Service -> names of its objectives."""
     flapping: RemedyFlapping
@@ -54,11 +57,13 @@ def view_of(configuration: Configuration) -> FleetView:
     for objective in configuration.objectives():
         objectives[objective.service] = (*objectives.get(objective.service, ()), objective.name)
     catalogues = configuration.catalogues()
+    remedies = entries_of(catalogues)
     return FleetView(
         services=services,
         reaches=reaches,
         reached_by={name: frozenset(others) for name, others in reached_by.items()},
-        remedies=entries_of(catalogues),
+        remedies=remedies,
+        judgements=Judgements(remedies, services),
         objectives=objectives,
         flapping=catalogues[0].flapping if catalogues else RemedyFlapping(),
     )

@@ -7,23 +7,19 @@ from autopilot.agents.planner.flapping import Rhythm, condition_of
 from autopilot.agents.planner.grouping import suspect_of
 from autopilot.agents.planner.incident import ACTING, INCIDENT, Incident, OpenPlan, Phase, Trigger, urgency
 from autopilot.agents.planner.look_at import for_no_remedy
-from autopilot.agents.planner.remedies import Candidate, Choice, choose
+from autopilot.agents.planner.proposal import Proposal
+from autopilot.agents.planner.remedies import Choice
 from autopilot.agents.planner.state import Turn
 from autopilot.schemas.configuration import Autonomy, Service, canonical
 from autopilot.schemas.events.planner import (
     Alternative,
-    ConfidenceBasis,
     NoPlanFound,
     PlanProposed,
     PlanWithdrawn,
-    Step,
     Verification,
 )
 from autopilot.schemas.identity import derived_id, digest_of
-from autopilot.schemas.plan_hash import plan_hash
-
-UNDOING_WAITS_MS = 900_000
-"""How long a compensation may wait for the effector to begin it, before the executor gives the rollback up."""
+from autopilot.schemas.plan_hash import hash_of
 
 
 def plan(turn: Turn, incident: Incident) -> None:
@@ -46,14 +42,14 @@ def plan(turn: Turn, incident: Incident) -> None:
         turn.wait(incident, blocker, [], suspect, reason)
         return
     choice = _search(turn, incident, service)
-    if not choice.ranked:
+    if choice.best is None:
         turn.keep(incident := replace(incident, retry_at_us=choice.retry_at_us))
         say_no_plan(turn, incident, suspect, "no remedy applies", choice.rejected)
-    elif held := [target for target in choice.ranked[0].targets if target in turn.state.holders]:
+    elif held := [target for target in choice.best.targets if target in turn.state.holders]:
         blocker = turn.state.holders[held[0]]
         turn.wait(incident, blocker, held, suspect, f"a plan of the other incident holds {', '.join(held)}")
     else:
-        _propose(turn, incident, suspect, choice)
+        _propose(turn, incident, suspect, choice, choice.best)
 
 
 def reconsider(turn: Turn, incident: Incident) -> None:
@@ -75,9 +71,11 @@ def renew(turn: Turn, incident: Incident) -> None:
     service = turn.view.services.get(incident.plan.service) if incident.plan else None
     if incident.plan is None or service is None:
         return
-    ranked = _search(turn, incident, service).ranked
-    same = next((one for one in ranked if one.remedy.name == incident.plan.remedy), None)
-    if same is not None and (same is not ranked[0] or same.steps_digest != incident.plan.steps_digest):
+    choice = _search(turn, incident, service)
+    if choice.best is None or all(one.remedy != incident.plan.remedy for one in choice.standings):
+        return
+    surpassed = choice.best.remedy.name != incident.plan.remedy
+    if surpassed or choice.best.steps_digest != incident.plan.steps_digest:
         plan(turn, withdraw(turn, incident, f"the target of `{service.name}` has changed since it was made"))
 
 
@@ -173,30 +171,29 @@ def _search(turn: Turn, incident: Incident, service: Service) -> Choice:
         state.autonomies,
         turn.now_us,
     )
-    return choose(case, turn.view.remedies)
+    return turn.view.judgements.choice(case)
 
 
-def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> None:
-    best = choice.ranked[0]
+def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice, best: Proposal) -> None:
     attempt = incident.plans + 1
     verification = _verification(turn, incident, suspect, best)
     remedy = best.remedy
     payload = PlanProposed(
         plan_id=derived_id("plan", incident.incident_id, str(attempt)),
         incident_id=incident.incident_id,
-        plan_hash=plan_hash(best.steps, verification),
+        plan_hash=hash_of(best.steps_text, verification),
         remedy=remedy.name,
         remedy_digest=best.entry.digest,
-        summary=f"{remedy.summary}: {'; '.join(_described(step) for step in best.steps)}",
+        summary=best.summary,
         steps=best.steps,
         verification=verification,
-        risk_class=best.risk_class,
-        reversible=best.composed.rating.reversible,
+        risk_class=best.rating.risk_class,
+        reversible=best.rating.reversible,
         blast_radius_bp=best.blast_radius_bp,
-        blast_radius_instances=best.composed.outline.instances,
-        cost=best.composed.rating.cost,
+        blast_radius_instances=best.instances,
+        cost=best.rating.cost,
         confidence_bp=best.standing.bound_bp,
-        basis=_basis(best),
+        basis=best.basis,
         alternatives=choice.alternatives,
         attempt=attempt,
         expires_at_us=turn.now_us + turn.limits.plan_lifetime_ms * 1000,
@@ -207,16 +204,16 @@ def _propose(turn: Turn, incident: Incident, suspect: str, choice: Choice) -> No
         service=suspect,
         targets=best.targets,
         expires_at_us=payload.expires_at_us,
-        patience_ms=_patience_ms(payload) + turn.limits.stall_margin_ms,
+        patience_ms=best.longest_ms + verification.deadline_ms + turn.limits.stall_margin_ms,
         steps_digest=best.steps_digest,
-        leaves_nothing=best.composed.rating.reversible and not any(step.compensation for step in best.steps),
+        leaves_nothing=best.leaves_nothing,
     )
     turn.move(incident, Trigger.PLAN_PROPOSED, plan=held, plans=attempt, retry_at_us=0, said="")
     turn.say(payload, incident, suspect)
     turn.lock(incident, held)
 
 
-def _verification(turn: Turn, incident: Incident, suspect: str, best: Candidate) -> Verification:
+def _verification(turn: Turn, incident: Incident, suspect: str, best: Proposal) -> Verification:
     """The SLOs that burn must recover; where none does, every SLO of the service must be met.
 
     The trouble is there as a whole from the latest start of what is raised: an incident is older where it began
@@ -234,28 +231,3 @@ def _verification(turn: Turn, incident: Incident, suspect: str, best: Candidate)
         deadline_ms=written.deadline_ms,
         trouble_since_us=max((signal.started_at_us for signal in answered), default=0),
     )
-
-
-def _basis(best: Candidate) -> ConfidenceBasis:
-    return ConfidenceBasis(
-        context=best.context,
-        prior_successes_milli=best.remedy.prior_successes_milli,
-        prior_failures_milli=best.remedy.prior_failures_milli,
-        verified=best.tally.verified,
-        rejected=best.tally.rejected,
-        mean_bp=best.standing.mean_bp,
-    )
-
-
-def _described(step: Step) -> str:
-    action = step.action
-    parameters = ", ".join(f"{name} {value}" for name, value in sorted(action.parameters.items()))
-    return f"{action.verb} {action.target}{f' ({parameters})' if parameters else ''}"
-
-
-def _patience_ms(proposed: PlanProposed) -> int:
-    """How long the plan may take by its bounds: every try of every step there and back, every verdict, one outage."""
-    steps = sum(2 * (step.timeout_ms * step.max_attempts + step.settle_ms) for step in proposed.steps)
-    gates = sum(step.gate.deadline_ms for step in proposed.steps if step.gate is not None)
-    outage = UNDOING_WAITS_MS if any(step.compensation is not None for step in proposed.steps) else 0
-    return steps + gates + proposed.verification.deadline_ms + outage

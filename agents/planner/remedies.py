@@ -7,119 +7,105 @@ apply are ranked by expected benefit, then by risk class, cost and name. An expr
 apply and says why; it never raises.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from operator import attrgetter
 from typing import NamedTuple
 
 from autopilot.agents.planner.benefit import expected_benefit
-from autopilot.agents.planner.case import Case, DoesNotApplyError, attempt_key
+from autopilot.agents.planner.case import Case, DoesNotApplyError
 from autopilot.agents.planner.catalogue import Entry, Rating
 from autopilot.agents.planner.composing import RISKS, composed
 from autopilot.agents.planner.confidence import Tally, posterior
 from autopilot.agents.planner.incident import Signal
+from autopilot.agents.planner.proposal import Proposal, Standing
 from autopilot.agents.planner.steps import Composed, fixed
 from autopilot.policies.expression import ExpressionError
-from autopilot.schemas.configuration import Autonomy, Remedy
-from autopilot.schemas.events.planner import Alternative, RiskClass, Step
-from autopilot.schemas.identity import digest_of
+from autopilot.schemas.configuration import Autonomy
+from autopilot.schemas.events.planner import Alternative, ConfidenceBasis
 
 _NO_OUTCOMES = Tally()
+Answerable = tuple[Signal, str, Sequence[str]]
+"""A signal, the context that outcomes are counted for, and the keys under which remedies are remembered there."""
 
 
-class Standing(NamedTuple):
-    """Where a remedy that applies ranks: the best has the least. No two have the same name."""
+class Candidate(NamedTuple):
+    """A remedy that applies: by their standings candidates are ranked."""
 
-    lost: int
-    """The expected benefit, in points, with the sign turned."""
-    risk: int
-    """The place of its risk class among all, least first."""
-    cost: int
-    remedy: str
-    bound_bp: int
-    """How sure it is: the lower bound of the posterior."""
-    mean_bp: int
-
-
-@dataclass
-class Candidate:
-    """A remedy that applies, with everything that a plan of it would say."""
-
+    standing: Standing
     entry: Entry
     context: str
-    composed: Composed
     tally: Tally
-    standing: Standing
-
-    @property
-    def remedy(self) -> Remedy:
-        """The remedy as it is written."""
-        return self.entry.remedy
-
-    @property
-    def steps(self) -> list[Step]:
-        """What it would do."""
-        return self.composed.steps
-
-    @property
-    def risk_class(self) -> RiskClass:
-        """The risk class of the plan."""
-        return self.composed.rating.risk_class
-
-    @property
-    def blast_radius_bp(self) -> int:
-        """Share of the capacity, rounded up: a blast radius is never stated too small."""
-        return min(10_000, -(-self.composed.outline.instances * 10_000 // self.composed.capacity))
-
-    @property
-    def steps_digest(self) -> str:
-        """Digest of the steps with all that was calculated for them."""
-        return digest_of("\n".join(step.model_dump_json() for step in self.steps))
-
-    @cached_property
-    def targets(self) -> tuple[str, ...]:
-        """The keys of the targets that its steps touch."""
-        touched = (f"{step.action.driver}/{step.action.target}" for step in self.steps)
-        return tuple(dict.fromkeys(touched))
+    composed: Composed
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a search found: the best first, and why the others do not apply."""
+    """What a search found: the best, all that apply in the order of their standings, and why the others do not."""
 
-    ranked: list[Candidate]
+    best: Proposal | None
+    standings: Sequence[Standing]
     rejected: list[Alternative]
     retry_at_us: int
     """Earliest end of a cooldown that stands in the way; 0 for none."""
 
-    @property
+    @cached_property
     def alternatives(self) -> list[Alternative]:
         """What is said of all but the best."""
-        best, *others = [one.standing for one in self.ranked]
+        best, *others = self.standings
         return [*(surpassed(best, other) for other in others), *self.rejected]
 
 
-def choose(case: Case, remedies: Sequence[Entry]) -> Choice:
-    """Every remedy judged for the case; of those that rank first, the first one whose steps can be calculated leads."""
+def choose(case: Case, remedies: Sequence[Entry], keys: Mapping[str, Sequence[str]]) -> Choice:
+    """Every remedy judged for the case; of those that rank first, the first one whose steps can be calculated leads.
+
+    `keys` has those under which the remedies are remembered, by service and by context, in the order of the remedies.
+    """
     ranked: list[Candidate] = []
     rejected: list[Alternative] = []
     ends: list[int] = []
-    for entry in remedies:
+    on_service = keys[case.service.name]
+    signals = [(signal, context, keys[context]) for signal in case.signals for context in (case.context(signal),)]
+    for number, entry in enumerate(remedies):
         try:
-            ranked.append(_candidate(entry, case))
+            signal, context, in_context = _answered(entry, signals)
+            ranked.append(_candidate(entry, case, signal, context, on_service[number], in_context[number]))
         except DoesNotApplyError as why:
             rejected.append(_rejected(entry.name, why))
             ends += [why.until_us] if why.until_us else []
         except ExpressionError as error:
             rejected.append(_rejected(entry.name, error))
-    ranked.sort(key=_standing_of)
-    while ranked and (fault := ranked[0].composed.fault()):
-        rejected.append(_rejected(ranked.pop(0).entry.name, fault))
-    return Choice(ranked, sorted(rejected, key=lambda one: one.remedy), min(ends, default=0))
+    ranked.sort()
+    best: Proposal | None = None
+    while ranked and best is None:
+        try:
+            best = _proposal(ranked[0])
+        except (DoesNotApplyError, ExpressionError) as why:
+            rejected.append(_rejected(ranked.pop(0).entry.name, why))
+    standings = [one.standing for one in ranked]
+    return Choice(best, standings, sorted(rejected, key=lambda one: one.remedy), min(ends, default=0))
 
 
-_standing_of = attrgetter("standing")
+def _proposal(leading: Candidate) -> Proposal:
+    """Everything that a plan of the candidate says. Raises `DoesNotApplyError` and `ExpressionError`."""
+    standing, entry, context, tally, made = leading
+    successes, failures = entry.priors
+    return Proposal(
+        entry=entry,
+        standing=standing,
+        rating=made.rating,
+        basis=ConfidenceBasis(
+            context=context,
+            prior_successes_milli=successes,
+            prior_failures_milli=failures,
+            verified=tally.verified,
+            rejected=tally.rejected,
+            mean_bp=standing.mean_bp,
+        ),
+        steps=made.steps,
+        instances=made.outline.instances,
+        capacity=made.capacity,
+    )
 
 
 def _rejected(remedy: str, why: Exception) -> Alternative:
@@ -159,10 +145,11 @@ def _lesser(best: Standing, other: Standing) -> str:
     return "higher cost" if other.cost > best.cost else "less at stake"
 
 
-def _candidate(entry: Entry, case: Case) -> Candidate:
-    signal = _answered(entry, case.signals)
-    context = case.context(signal)
-    on_service, in_context = attempt_key(entry.name, case.service.name), attempt_key(entry.name, context)
+def _candidate(entry: Entry, case: Case, signal: Signal, context: str, on_service: str, in_context: str) -> Candidate:
+    """The remedy as an answer to the signal. Raises `DoesNotApplyError` and `ExpressionError`.
+
+    `on_service` and `in_context` are the keys of its use on the service and in the signal's context.
+    """
     if entry.only_observed or on_service in case.autonomies:
         _check_autonomy(entry, case, on_service)
     if on_service in case.incident.tried or on_service in case.used_at_us or in_context in case.ended_at_us:
@@ -170,7 +157,7 @@ def _candidate(entry: Entry, case: Case) -> Candidate:
     made = composed(entry, case, signal) if entry.has_goal else fixed(entry, case, signal)
     tally = case.tallies.get(in_context, _NO_OUTCOMES)
     standing = _standing(entry.name, *entry.priors, tally.verified, tally.rejected, signal.severity, made.rating)
-    return Candidate(entry, context, made, tally, standing)
+    return Candidate(standing, entry, context, tally, made)
 
 
 @lru_cache(maxsize=4_096)
@@ -183,11 +170,12 @@ def _standing(
     return Standing(-benefit, RISKS.index(rating.risk_class), rating.cost, remedy, sure.bound_bp, sure.mean_bp)
 
 
-def _answered(entry: Entry, signals: Sequence[Signal]) -> Signal:
+def _answered(entry: Entry, signals: Sequence[Answerable]) -> Answerable:
     """The most urgent signal that the remedy answers. Raises `DoesNotApplyError`."""
-    for signal in signals:
+    for answerable in signals:
+        signal = answerable[0]
         if signal.kind in entry.kinds and (not entry.slis or signal.sli in entry.slis):
-            return signal
+            return answerable
     kinds = ", ".join(entry.remedy.signal_kinds)
     slis = ", ".join(entry.remedy.slis) or "anything"
     raise DoesNotApplyError(f"it answers {kinds} of {slis}, and no such signal is raised")

@@ -27,6 +27,8 @@ class Variable(NamedTuple):
     name: str
     type: type[Value]
     meaning: str
+    moves: bool = False
+    """Whether it may change while the service, what is wrong with it and the states of its targets stay the same."""
 
 
 VARIABLES = (
@@ -39,18 +41,18 @@ VARIABLES = (
     Variable("severity", str, "severity of that signal: `page`, `ticket` or `info`"),
     Variable("slo", str, "name of the objective that burns; empty for other kinds"),
     Variable("sli", str, "what the objective measures: `latency`, `errors`, `availability`, `saturation`"),
-    Variable("burn_rate_milli", int, "highest burn rate among the signal's long windows, in thousandths"),
-    Variable("signal_confidence_bp", int, "how sure the observer is of the signal, basis points"),
-    Variable("quality_bp", int, "worst score of the service's telemetry when the signal was last heard of"),
-    Variable("signal_age_ms", int, "time since the signal's condition began"),
-    Variable("affected_services", int, "services with a raised signal in the incident"),
-    Variable("failed_attempts", int, "remedies of this incident that were denied, failed or rejected so far"),
+    Variable("burn_rate_milli", int, "highest burn rate among the signal's long windows, in thousandths", True),
+    Variable("signal_confidence_bp", int, "how sure the observer is of the signal, basis points", True),
+    Variable("quality_bp", int, "worst score of the service's telemetry when the signal was last heard of", True),
+    Variable("signal_age_ms", int, "time since the signal's condition began", True),
+    Variable("affected_services", int, "services with a raised signal in the incident", True),
+    Variable("failed_attempts", int, "remedies of this incident that were denied, failed or rejected so far", True),
     Variable("has_target", bool, "whether the target's state is known"),
     Variable("target", str, "the target, as its driver names it"),
-    Variable("target_age_ms", int, "time since the effector last observed the target"),
+    Variable("target_age_ms", int, "time since the effector last observed the target", True),
     Variable("release", str, "release that the target runs"),
     Variable("previous_release", str, "release that it ran before"),
-    Variable("release_age_ms", int, "time since the release was seen to change; -1 when it never was"),
+    Variable("release_age_ms", int, "time since the release was seen to change; -1 when it never was", True),
     Variable("desired", int, "instances wanted at the target"),
     Variable("running", int, "instances running there"),
     Variable("max_instances", int, "most instances that the target can have"),

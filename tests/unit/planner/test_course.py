@@ -22,7 +22,7 @@ from scenario import Said, Scenario
 
 from autopilot.agents.executor.bounds import COMPENSATION_WINDOW_US
 from autopilot.agents.planner import Limits, Planner
-from autopilot.agents.planner.planning import UNDOING_WAITS_MS
+from autopilot.agents.planner.proposal import UNDOING_WAITS_MS
 from autopilot.schemas.configuration import TargetRef
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.executor import ExecutionFailed, ExecutionRolledBack, ExecutionStarted, StepHeld
