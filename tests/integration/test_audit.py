@@ -89,6 +89,11 @@ INSERTED_IN_A_COPY = 8
 @pytest.fixture
 def seals(cluster: dict[str, str], tmp_path: Path) -> Path:
     """The seal file of a log of ticks and of telemetry, sealed whole."""
+    return sealed(cluster, tmp_path / "seals.jsonl")
+
+
+def sealed(cluster: dict[str, str], file: Path) -> Path:
+    """Writes ticks and telemetry to empty topics and seals all of it."""
     tick(cluster, TICKS)
     publisher = Publisher(kafka=cluster, registry=REGISTRY, producer="services", partitions=4)
     for i in range(40):
@@ -103,7 +108,6 @@ def seals(cluster: dict[str, str], tmp_path: Path) -> Path:
         publisher.publish(Draft(TelemetryBatch(source="test", series=[series]), "", f"service-{i}"))
     publisher.flush()
     publisher.close()
-    file = tmp_path / "seals.jsonl"
     seal(cluster, file, 8 * TICKS + 40)
     return file
 
@@ -177,12 +181,32 @@ def wait_for_topics(cluster: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def archive(cluster: dict[str, str], seals: Path, tmp_path: Path) -> Path:
-    """An archive of all that is sealed."""
-    folder = tmp_path / "archive"
+def live_archive(cluster: dict[str, str], seals: Path, tmp_path: Path) -> Path:
+    """An archive of all that is sealed of the live log."""
+    return archived(cluster, tmp_path / "archive")
+
+
+def archived(cluster: dict[str, str], folder: Path) -> Path:
+    """Archives everything."""
     made = Archiver(cluster, REGISTRY, folder).archive()
     assert sum(file.records for file in made) == 8 * TICKS + 40
     return folder
+
+
+@pytest.fixture(scope="module")
+def stored(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an archive and the seal file of what was its log; nobody changes it."""
+    config, folder = {"bootstrap.servers": kafka}, tmp_path_factory.mktemp("stored")
+    recreate_topics(config, 4)
+    sealed(config, folder / "seals.jsonl")
+    archived(config, folder / "archive")
+    return folder
+
+
+@pytest.fixture
+def archive(stored: Path, tmp_path: Path) -> Path:
+    """An archive of one's own."""
+    return shutil.copytree(stored / "archive", tmp_path / "archive")
 
 
 def log_file(archive: Path) -> Path:
@@ -194,12 +218,12 @@ def telemetry_file(archive: Path, number: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("name", DEEDS)
-def test_tampering_with_an_archived_log_is_found_and_located(archive: Path, seals: Path, name: str) -> None:
+def test_tampering_with_an_archived_log_is_found_and_located(archive: Path, stored: Path, name: str) -> None:
     deed, expected = DEEDS[name]
     assert audited_archive(archive).violations == []
     records = [record for part in read_log(log_file(archive)) if isinstance(part, list) for record in part]
     write_log(log_file(archive), [deed(records)])
-    for against in (None, seals):
+    for against in (None, stored / "seals.jsonl"):
         violations = audited_archive(archive, against).violations
         assert of_the_seals(violations) == expected
         assert Kind.DAMAGED in {finding.kind for finding in violations}, "the manifest knows the file's digest"
@@ -234,7 +258,7 @@ def test_a_file_that_is_gone_is_found_with_its_range(archive: Path) -> None:
 
 
 def test_what_retention_took_is_expired_under_seal_and_verifies_in_the_archive(
-    cluster: dict[str, str], seals: Path, archive: Path
+    cluster: dict[str, str], seals: Path, live_archive: Path
 ) -> None:
     upto = offset_of(10)
     admin = AdminClient(dict(cluster))
@@ -243,20 +267,20 @@ def test_what_retention_took_is_expired_under_seal_and_verifies_in_the_archive(
     assert report.violations == []
     (expired,) = [finding for finding in report.notes if finding.kind is Kind.EXPIRED]
     assert (expired.position, expired.last_offset) == (Position(LOG.topic, 0, 0), upto - 1)
-    assert audited_archive(archive, seals).violations == []
+    assert audited_archive(live_archive, seals).violations == []
 
 
 def test_archiving_goes_on_where_it_was_and_expires_telemetry_alone(
-    cluster: dict[str, str], seals: Path, archive: Path
+    cluster: dict[str, str], seals: Path, live_archive: Path
 ) -> None:
-    assert Archiver(cluster, REGISTRY, archive).archive() == []
+    assert Archiver(cluster, REGISTRY, live_archive).archive() == []
     tick(cluster, 5, 10_000)
     seal(cluster, seals, 8 * TICKS + 40 + 40)
-    again = Archiver(cluster, REGISTRY, archive)
+    again = Archiver(cluster, REGISTRY, live_archive)
     assert sum(file.records for file in again.archive()) == 40
     kept = again.expire()
     assert {partition.topic for partition in kept} == {str(Topic.TELEMETRY)}
-    assert audited_archive(archive, seals).violations == audited(cluster, seals).violations == []
+    assert audited_archive(live_archive, seals).violations == audited(cluster, seals).violations == []
     assert {f.kind for f in audited(cluster, seals).notes} == {Kind.EXPIRED}
 
 
@@ -285,14 +309,14 @@ def test_archived_telemetry_has_its_samples_as_columns(archive: Path) -> None:
 
 
 def test_a_restored_archive_has_every_record_in_its_order_with_where_it_stood(
-    cluster: dict[str, str], archive: Path
+    cluster: dict[str, str], live_archive: Path
 ) -> None:
     originals = [record for batch in read_whole(cluster, LOG) for record in batch]
     with pytest.raises(ArchiveError, match="is not empty"):
-        restore(ArchiveFolder(archive), cluster, lambda _: None)
+        restore(ArchiveFolder(live_archive), cluster, lambda _: None)
     recreate_topics(cluster, 4)
     wait_for_topics(cluster)
-    restored = restore(ArchiveFolder(archive), cluster, lambda _: None)
+    restored = restore(ArchiveFolder(live_archive), cluster, lambda _: None)
     assert sum(restored.records.values()) == 8 * TICKS + 40
     copies = [record for batch in read_whole(cluster, LOG) for record in batch]
     assert [(r.key, r.value) for r in copies] == [(r.key, r.value) for r in originals]
