@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ClusterMetadata, NewTopic, TopicMetadata
 
 from autopilot.infra.errors import MendableError
 from autopilot.schemas.contract import Topic
@@ -16,6 +18,23 @@ _WEEK_MS = 7 * 24 * 3600 * 1000
 _FOR_EVER = {"retention.ms": "-1", "retention.bytes": "-1"}
 _LARGE = {"max.message.bytes": str(2 * 1024 * 1024)}
 _TIMEOUT_S = 30.0
+_PAUSE_S = 0.05
+
+
+Known = Mapping[str, TopicMetadata]
+"""What a broker knows of topics, by name."""
+
+
+class TopicAdmin(Protocol):
+    """What making topics needs of a client."""
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
+        """What the broker knows."""
+        ...
+
+    def create_topics(self, new_topics: list[NewTopic], **options: float) -> dict[str, Future[None]]:
+        """Has topics made; each answer raises when there is one of that name."""
+        ...
 
 
 class TopicsError(MendableError):
@@ -52,22 +71,34 @@ def create_topics(kafka: KafkaConfig, partitions: int) -> list[Topic]:
     Raises `TopicsError` when a topic that is there has another partition count: it is fixed at creation, because a key
     would move.
     """
-    client = AdminClient({**kafka, "log_level": 3})
     try:
-        present = client.list_topics(timeout=_TIMEOUT_S).topics
+        return make_topics(AdminClient({**kafka, "log_level": 3}), partitions)
     except KafkaException as error:
         raise TopicsError(f"kafka at `{kafka['bootstrap.servers']}` does not answer: {_text(error)}") from None
+
+
+def make_topics(client: TopicAdmin, partitions: int) -> list[Topic]:
+    """As `create_topics`. What the client knows may lag behind: a topic counts as made here only if the broker says so,
+    and any other is looked at once it is known with its partitions.
+
+    Raises `KafkaException` when the broker does not answer at first.
+    """
+    present = client.list_topics(timeout=_TIMEOUT_S).topics
+    _check_counts(present, partitions)
+    made = _create(client, [topic for topic in Topic if str(topic) not in present], partitions, {})
+    _check_counts(_await_topics(client, made), partitions)
+    return made
+
+
+def _check_counts(known: Known, partitions: int) -> None:
+    """Raises `TopicsError` for a topic with another partition count; one of which none is known yet says nothing."""
     for topic in Topic:
-        standing = present.get(str(topic))
-        wanted = partition_count(topic, partitions)
+        standing, wanted = known.get(str(topic)), partition_count(topic, partitions)
         if standing is not None and standing.partitions and len(standing.partitions) != wanted:
             raise TopicsError(
                 f"topic `{topic}` has {len(standing.partitions)} partitions, expected {wanted}: "
                 "the count is fixed at creation; set `AUTOPILOT_PARTITIONS` to the count that stands"
             )
-    missing = [topic for topic in Topic if str(topic) not in present]
-    _create(client, missing, partitions, {})
-    return missing
 
 
 def recreate_topics(kafka: KafkaConfig, partitions: int, more: Mapping[Topic, Mapping[str, str]] | None = None) -> None:
@@ -82,14 +113,17 @@ def recreate_topics(kafka: KafkaConfig, partitions: int, more: Mapping[Topic, Ma
     if standing:
         for deleted in client.delete_topics(standing, operation_timeout=_TIMEOUT_S).values():
             deleted.result()
-        _await_broker(client, standing, present=False)
+        _await_gone(client, standing)
     _delete_idle_groups(client)
-    _create(client, list(Topic), partitions, more or {})
+    _await_topics(client, _create(client, list(Topic), partitions, more or {}))
 
 
-def _create(client: AdminClient, topics: list[Topic], partitions: int, more: Mapping[Topic, Mapping[str, str]]) -> None:
+def _create(
+    client: TopicAdmin, topics: list[Topic], partitions: int, more: Mapping[Topic, Mapping[str, str]]
+) -> list[Topic]:
+    """Has them made, and gives those that were: another process may have made some since."""
     if not topics:
-        return
+        return []
     wanted = [
         NewTopic(
             str(topic),
@@ -98,38 +132,54 @@ def _create(client: AdminClient, topics: list[Topic], partitions: int, more: Map
         )
         for topic in topics
     ]
+    made = []
     for name, created in client.create_topics(wanted, operation_timeout=_TIMEOUT_S).items():
         try:
             created.result()
+            made.append(Topic(name))
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise TopicsError(f"topic `{name}` cannot be created: {_text(error)}") from None
-    _await_broker(client, [str(topic) for topic in topics], present=True)
+    return made
 
 
-def _await_broker(client: AdminClient, names: list[str], *, present: bool) -> None:
-    """Returns once the broker knows those topics with a leader for each partition, or none of them any more.
+def _await_topics(client: TopicAdmin, made: list[Topic]) -> Known:
+    """What the broker knows, once it knows all topics with partitions, and a leader for each of those `made`.
 
     The controller, which makes and deletes them, is ahead of it.
     """
     until = time.monotonic() + _TIMEOUT_S
-    while waited_for := _otherwise(client, names, present):
+    while True:
+        known = _known(client) or {}
+        waited_for = [str(topic) for topic in Topic if not _is_whole(known.get(str(topic)), led=topic in made)]
+        if not waited_for:
+            return known
         if time.monotonic() > until:
-            word = "created" if present else "deleted"
-            raise TopicsError(f"topics {', '.join(waited_for)} were {word}, and the broker does not know it yet")
-        time.sleep(0.05)
+            raise TopicsError(f"topics {', '.join(waited_for)} were created, and the broker does not know it yet")
+        time.sleep(_PAUSE_S)
 
 
-def _otherwise(client: AdminClient, names: list[str], present: bool) -> list[str]:
-    """Those of the topics that the broker does not know whole, or, when not `present`, those that it knows."""
+def _is_whole(topic: TopicMetadata | None, *, led: bool) -> bool:
+    if topic is None or not topic.partitions:
+        return False
+    return not led or all(partition.leader >= 0 for partition in topic.partitions.values())
+
+
+def _await_gone(client: TopicAdmin, names: list[str]) -> None:
+    """Returns once the broker knows none of those topics any more."""
+    until = time.monotonic() + _TIMEOUT_S
+    while (known := _known(client)) is None or not known.keys().isdisjoint(names):
+        if time.monotonic() > until:
+            raise TopicsError(f"topics {', '.join(names)} were deleted, and the broker does not know it yet")
+        time.sleep(_PAUSE_S)
+
+
+def _known(client: TopicAdmin) -> Known | None:
+    """What the broker knows now; None when it does not answer."""
     try:
-        known = client.list_topics(timeout=_TIMEOUT_S).topics
+        return client.list_topics(timeout=_TIMEOUT_S).topics
     except KafkaException:
-        return names
-    if not present:
-        return [name for name in names if name in known]
-    led = {name for name, topic in known.items() if all(part.leader >= 0 for part in topic.partitions.values())}
-    return [name for name in names if name not in led or not known[name].partitions]
+        return None
 
 
 def _delete_idle_groups(client: AdminClient) -> None:
