@@ -8,6 +8,7 @@ agent and partition.
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from autopilot.schemas.codec import Codec
 from autopilot.schemas.contract import Topic
@@ -29,6 +30,14 @@ class Snapshot:
 
     manifest: AgentSnapshot
     state: bytes
+
+
+class SnapshotOf(NamedTuple):
+    """What a snapshot is of."""
+
+    agent: str
+    topic: str
+    partition: int
 
 
 def _key(agent: str, topic: str, partition: int) -> str:
@@ -67,23 +76,37 @@ def records_of(
 def latest(records: Iterable[Record], codec: Codec, *, agent: str, topic: str, partition: int) -> Snapshot | None:
     """The last whole snapshot of an agent's partition among the snapshot topic's records, or None."""
     key = _key(agent, topic, partition)
+    own = (record for record in records if _owner(record) == key)
+    return every_latest(own, codec).get(SnapshotOf(agent, topic, partition))
+
+
+def every_latest(records: Iterable[Record], codec: Codec) -> dict[SnapshotOf, Snapshot]:
+    """The last whole snapshot of each agent's partition among the snapshot topic's records, in one pass."""
     parts: dict[bytes, bytes] = {}
-    found: Snapshot | None = None
+    found: dict[SnapshotOf, Snapshot] = {}
     for record in records:
-        name = record.key.decode(errors="replace")
-        if name.startswith(f"{key}/part-"):
+        if record.headers.get(EVENT_TYPE) != b"AgentSnapshot":
             parts[record.key] = record.value
-        elif name == key and record.headers.get(EVENT_TYPE) == b"AgentSnapshot":
-            found = _assembled(record, codec, key, parts) or found
+        elif (snapshot := _assembled(record, codec, parts)) is not None:
+            at = snapshot.manifest
+            found[SnapshotOf(at.agent, at.source_topic, at.source_partition)] = snapshot
     return found
 
 
-def _assembled(record: Record, codec: Codec, key: str, parts: Mapping[bytes, bytes]) -> Snapshot | None:
+def _owner(record: Record) -> str:
+    """Whose a record is: the key of the manifest, also where it is a part."""
+    return record.key.decode(errors="replace").partition("/part-")[0]
+
+
+def _assembled(record: Record, codec: Codec, parts: Mapping[bytes, bytes]) -> Snapshot | None:
     try:
         manifest = codec.decode(record.value).payload
     except ContractError:
         return None
     if not isinstance(manifest, AgentSnapshot):
+        return None
+    key = _key(manifest.agent, manifest.source_topic, manifest.source_partition)
+    if key != record.key.decode(errors="replace"):
         return None
     try:
         state = b"".join(_chunks(manifest, key, parts)) or manifest.state
@@ -104,3 +127,8 @@ def load_latest(kafka: Mapping[str, str], codec: Codec, *, agent: str, topic: st
     """The last whole snapshot on the cluster, or None."""
     records = read_raw(kafka, Topic.SNAPSHOTS, partitions=[partition])
     return latest(records, codec, agent=agent, topic=topic, partition=partition)
+
+
+def load_every_latest(kafka: Mapping[str, str], codec: Codec) -> dict[SnapshotOf, Snapshot]:
+    """The last whole snapshots on the cluster: the topic is read once."""
+    return every_latest(read_raw(kafka, Topic.SNAPSHOTS), codec)

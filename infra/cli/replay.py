@@ -35,7 +35,7 @@ from autopilot.streams.mint import Mint
 from autopilot.streams.record import Record
 from autopilot.streams.replay import Divergence, Recordings, Replayed, replay
 from autopilot.streams.seals import Partition
-from autopilot.streams.snapshots import Snapshot, load_latest
+from autopilot.streams.snapshots import Snapshot, SnapshotOf, load_every_latest
 from autopilot.streams.whole_reader import plain_record
 
 Agents = Annotated[list[str] | None, typer.Argument(metavar="[AGENT]...", help="Agents to replay; all five when none.")]
@@ -65,7 +65,8 @@ def replay_command(
     chosen = _chosen(agents, _partition_count(source))
     codec = Codec(registry)
     recordings = _recordings(source, codec, [agent.name for agent in chosen])
-    results = [_replayed(agent, source, codec, recordings, settings if from_snapshot else None) for agent in chosen]
+    snapshots = _snapshots(codec, settings) if from_snapshot else None
+    results = [_replayed(agent, source, codec, recordings, snapshots) for agent in chosen]
     if as_json:
         print_json([_plain(result) for result in results])
     else:
@@ -108,21 +109,34 @@ def _recordings(source: Source, codec: Codec, agents: list[str]) -> Recordings:
 
 
 def _replayed(
-    agent: Agent[Any], source: Source, codec: Codec, recordings: Recordings, settings: Settings | None
+    agent: Agent[Any],
+    source: Source,
+    codec: Codec,
+    recordings: Recordings,
+    snapshots: Mapping[SnapshotOf, Snapshot] | None,
 ) -> Replayed:
-    snapshots = {} if settings is None else _snapshots(agent, source, codec, settings)
-    announce(f"replaying the {agent.name}" + ("" if settings is None else f" {starts_in_words(snapshots)}"))
     numbers = sorted(p.number for p in source.bounds() if p.topic == agent.reads)
-    starts = {number: offset for number, (offset, _) in snapshots.items()}
+    begins = _begins(agent, numbers, codec, snapshots or {})
+    announce(f"replaying the {agent.name}" + ("" if snapshots is None else f" {starts_in_words(begins)}"))
+    starts = {number: offset for number, (offset, _) in begins.items()}
     partitions = [_chunks(source, Partition(str(agent.reads), n), starts.get(n, 0)) for n in numbers]
-    states = {number: state for number, (_, state) in snapshots.items()}
+    states = {number: state for number, (_, state) in begins.items()}
     return replay(agent, codec, partitions, recordings, lambda at: _at(source, at), states)
 
 
-def _snapshots(agent: Agent[Any], source: Source, codec: Codec, settings: Settings) -> Mapping[int, tuple[int, bytes]]:
+def _snapshots(codec: Codec, settings: Settings) -> Mapping[SnapshotOf, Snapshot]:
+    """Every agent's: the topic is read once for all of them."""
+    announce(f"reading the snapshots on {Topic.SNAPSHOTS}")
+    return load_every_latest(answering_kafka(settings), codec)
+
+
+def _begins(
+    agent: Agent[Any], numbers: Sequence[int], codec: Codec, snapshots: Mapping[SnapshotOf, Snapshot]
+) -> Mapping[int, tuple[int, bytes]]:
+    """Partition -> where the agent begins there, and the state that it begins with, where it has one that fits."""
     found = {}
-    for number in (p.number for p in source.bounds() if p.topic == agent.reads):
-        snapshot = load_latest(answering_kafka(settings), codec, agent=agent.name, topic=agent.reads, partition=number)
+    for number in numbers:
+        snapshot = snapshots.get(SnapshotOf(agent.name, str(agent.reads), number))
         if snapshot is not None and fits(agent, codec, snapshot):
             found[number] = (snapshot.manifest.next_offset, snapshot.state)
     return found
