@@ -255,8 +255,8 @@ def check_claim(signed_by: str | None, claimed: str, authority: Authority, roles
     if signed_by != claimed:
         raise RefusedError(f"it was signed by `{signed_by}`, not by `{claimed}`")
     if not authority.has(claimed, *roles):
-        names = " or ".join(roles)
-        raise RefusedError(f"`{claimed}` has the roles {sorted(authority.roles.get(claimed, ()))}, needed is {names}")
+        held = ", ".join(sorted(authority.roles.get(claimed, ()))) or "none"
+        raise RefusedError(f"`{claimed}` has the roles {held}; needed is {' or '.join(roles)}")
 
 
 Taker = Callable[[Catalogue, Recorded[Any], Authority], None]

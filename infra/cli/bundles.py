@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from autopilot.agents.policy.catalogue import Catalogue, Entry
+from autopilot.agents.policy.catalogue import BundleState, Catalogue, Entry
 from autopilot.agents.policy.shadow import run_of
 from autopilot.infra.cli.answering import answering_kafka
-from autopilot.infra.cli.output import NO, AsJson, AsPerson, print_json, print_table, refuse
+from autopilot.infra.cli.output import NO, AsJson, AsPerson, announce, print_json, print_table, refuse
 from autopilot.infra.cli.saying import Comment, cluster_of, say
 from autopilot.infra.composition import registry_of
 from autopilot.infra.governance import view_of
@@ -93,7 +93,12 @@ def retire(title: Title, person: AsPerson, comment: Comment = "") -> None:
 
     Example: autopilot policy retire shop@1.1.0 --as ada --comment "superseded"
     """
-    say(BundleRetired(**_named(_entry(title)), ordered_by=person, comment=comment), person, f"{title} is retired")
+    catalogue = _catalogue()
+    entry = _entry(title, catalogue)
+    say(BundleRetired(**_named(entry), ordered_by=person, comment=comment), person, f"{title} is retired")
+    if [one.title for one in catalogue.entries.values() if one.state is BundleState.ACTIVE] == [title]:
+        back = f"`autopilot policy rollback {entry.bundle}` has it rule again"
+        announce(f"no bundle rules now, so every plan is denied (`builtin:no-bundle`); {back}")
 
 
 def list_bundles(as_json: AsJson = False) -> None:
@@ -151,8 +156,9 @@ def stop(title: Title, person: AsPerson, comment: Comment = "") -> None:
 
 @shadows.command(name="compare")
 def compare_shadow(title: Title, as_json: AsJson = False) -> None:
-    """Show for which plans a shadow decided otherwise than the live policy. Exit code 1 when it has for any.
+    """Show for which plans a shadow decided otherwise than the live policy.
 
+    Exit code 1 when it has for any, and when there is no plan that both have decided.
     Example: autopilot policy shadow compare shop@1.1.0
     """
     settings = Settings()
@@ -166,7 +172,14 @@ def compare_shadow(title: Title, as_json: AsJson = False) -> None:
             for line in report.lines
             if line.differs
         )
-        print_table(("plan", "incident", "service", "live", "shadow", "why"), rows, "no plan is decided otherwise")
+        columns = ("plan", "incident", "service", "live", "shadow", "why")
+        print_table(columns, rows, "no plan is decided otherwise" if report.compared else "no plan to compare")
         typer.echo(f"{report.compared} plans compared, {report.differing} otherwise, {report.only_live} live only")
+    if not report.compared:
+        refuse(
+            f"`{title}` has decided nothing beside the live policy: it must be a shadow (`autopilot policy shadow "
+            "start`), `autopilot run shadow` must run, and plans must have come since",
+            NO,
+        )
     if report.differing:
         raise typer.Exit(NO)

@@ -75,17 +75,20 @@ def halts(as_json: AsJson = False) -> None:
     """
     authority = view_of(cluster_of(Settings()), 0).state.authority
     rows = [
-        (scope, by, date_time(one.at_us // 1_000), one.reason, sorted(set(authority.may_resume(scope)) - {by}))
+        (scope, by, one.at_us, one.reason, sorted(set(authority.may_resume(scope)) - {by}))
         for scope, here in sorted(authority.halts.items())
         for by, one in sorted(here.items())
     ]
     if as_json:
-        names = ("scope", "halted_by", "since", "reason", "may_end_it")
+        names = ("scope", "halted_by", "since_us", "reason", "may_end_it")
         print_json([dict(zip(names, row, strict=True)) for row in rows])
         return
     print_table(
         ("domain", "halted by", "since (UTC)", "why", "who may end it"),
-        ((_words(row[0]), *row[1:-1], ", ".join(row[-1]) or "nobody") for row in rows),
+        (
+            (_words(scope), by, date_time(at_us // 1_000), reason, ", ".join(others) or "nobody")
+            for scope, by, at_us, reason, others in rows
+        ),
         "nothing is halted",
     )
 
