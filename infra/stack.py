@@ -14,7 +14,7 @@ from autopilot.infra.notifier.channels import read_channels
 from autopilot.infra.platform.kafka import EmbeddedKafka, broker_answers
 from autopilot.infra.platform.maven import Announce
 from autopilot.infra.platform.ports import HOST, PortBook, answers, listens, require_free
-from autopilot.infra.platform.processes import ProcessError, wait_until
+from autopilot.infra.platform.processes import ProcessError, tail, wait_until
 from autopilot.infra.platform.registry import EmbeddedRegistry, registry_answers
 from autopilot.infra.platform.supervision import RUNNING, Program, ProgramState, Supervision
 from autopilot.infra.platform.topics import create_topics
@@ -302,19 +302,31 @@ class Stack:
             client.close()
 
     def _await_members(self, groups: list[str]) -> None:
-        """Returns once each has joined its consumer group and has its partitions."""
+        """Returns once each has joined its consumer group and has its partitions. Raises `ProcessError`, which names
+        those that have not.
+        """
         client = AdminClient({**admin_config(self._settings), "log_level": 3})
+        waiting = list(groups)
 
         def stable() -> bool:
             try:
                 described = client.describe_consumer_groups(groups, request_timeout=5)
-                found = [future.result() for future in described.values()]
+                found = {name: future.result() for name, future in described.items()}
             except KafkaException:
                 return False
-            return all(group.state == ConsumerGroupState.STABLE and group.members for group in found)
+            ready = {name for name, one in found.items() if one.state == ConsumerGroupState.STABLE and one.members}
+            waiting[:] = [name for name in groups if name not in ready]
+            return not waiting
 
         if groups:
-            wait_until(stable, MEMBERS_S, "the agents", self._supervision.log_of(groups[0]))
+            try:
+                wait_until(stable, MEMBERS_S, "agents", self._supervision.log_of(groups[0]))
+            except ProcessError:
+                log = self._supervision.log_of(waiting[0])
+                raise ProcessError(
+                    f"no partitions after {MEMBERS_S:.0f} s for {', '.join(waiting)}: a busy machine needs longer, so "
+                    f"see `autopilot status` and try `autopilot up` again; the log {log} ends with:\n{tail(log)}"
+                ) from None
 
     # -- status ------------------------------------------------------------------------------------------------------
 
