@@ -29,6 +29,7 @@ from autopilot.schemas.events.policy import (
 from autopilot.schemas.events.verifier import OutcomeRejected, OutcomeVerified
 from autopilot.schemas.registry import BundledRegistry
 from autopilot.streams.kpis.fold import (
+    HANDLERS,
     KEPT_MS,
     NO_FIGURES,
     NO_POLICY,
@@ -44,8 +45,9 @@ from autopilot.streams.kpis.partition import NO_DOMAIN, NO_TRUST, PartitionKpis,
 from autopilot.streams.kpis.windows import latest, windows
 from autopilot.streams.mint import Mint
 from autopilot.streams.record import EVENT_TYPE, SIGNATURE, Outgoing, Record
+from autopilot.streams.trust import SIGNED, SIGNS
 
-MINUTE, FIVE = 60_000, 300_000
+MINUTE, FIVE, DAY = 60_000, 300_000, 86_400_000
 T0 = 1_700_000_100_000
 """Start of a window of both lengths."""
 CODEC = Codec(BundledRegistry())
@@ -323,6 +325,22 @@ def test_copies_of_signed_words_at_later_offsets_are_not_counted_again(
     decisions = [r.headers[EVENT_TYPE] for r in copied].count(b"PlanAuthorized")
     assert decisions >= 2 * [r.headers[EVENT_TYPE] for r in log()].count(b"PlanAuthorized") > 0
     assert difference(recorded(log()), spoken(run(copied, restarts()))) == []
+
+
+@pytest.mark.parametrize("late_ms", [-30 * DAY, DAY + FIVE, 30 * DAY])
+def test_a_log_that_is_recorded_long_after_it_was_said_gives_the_same_figures(late_ms: int) -> None:
+    """Agents that were away, or a log that is written anew: what they answer counts in the order of its causes."""
+
+    def figures_of(records: Iterable[Record]) -> list[Figures]:
+        return [one.payload.figures for one in spoken(run(records, never()))]
+
+    late = [each._replace(timestamp_ms=each.timestamp_ms + late_ms) for each in log()]
+    assert figures_of(late) == figures_of(log()) != []
+
+
+def test_nothing_that_is_counted_has_to_be_fresh() -> None:
+    signed = {kind.event_type() for kind in HANDLERS} & SIGNED
+    assert signed <= SIGNS["planner"] | SIGNS["policy"] | SIGNS["verifier"]
 
 
 def test_what_a_row_remembers_of_signed_words_does_not_grow_with_the_log() -> None:
