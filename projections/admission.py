@@ -18,7 +18,7 @@ from autopilot.schemas.events.runtime import Tick
 from autopilot.schemas.identity import LIVE_RUN
 from autopilot.streams.fold import is_ahead
 from autopilot.streams.record import EVENT_TYPE, RUN, Record
-from autopilot.streams.trust import AUTHORITATIVE, SIGNS, check_activation, check_signature, signer_of
+from autopilot.streams.trust import AUTHORITATIVE, SIGNED, SIGNS, check_activation, check_signature, signer_of
 
 _OF_POLICY = SIGNS["policy"] & AUTHORITATIVE
 
@@ -55,15 +55,16 @@ class Admission:
             event = self._codec.decode(record.value)
         except ContractError:
             return None
-        if isinstance(event.payload, Tick):
-            partition = record.position.partition
-            self.now_us[partition] = time_after(self.now_us.get(partition, 0), event.payload, record)
-        if event.type in AUTHORITATIVE:
+        partition, kind, payload = record.position.partition, event.type, event.payload
+        if type(payload) is Tick:
+            self.now_us[partition] = time_after(self.now_us.get(partition, 0), payload, record)
+        signed_by = None
+        if kind in AUTHORITATIVE:
             signed_by = self._signer(record, event)
             if signed_by is None:
                 return None
-        else:
-            found = check_signature(record, event.type, self._signers.get(record.position.partition, []))
+        elif kind in SIGNED:
+            found = check_signature(record, kind, self._signers.get(partition, []))
             if isinstance(found, Rejection):
                 return None
             signed_by = found

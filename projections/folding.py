@@ -6,7 +6,6 @@ store is shown only what it has not yet folded.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -19,7 +18,7 @@ from autopilot.schemas.configuration import Configuration
 from autopilot.schemas.contract import Payload, Topic
 from autopilot.schemas.envelope import Recorded
 from autopilot.schemas.identity import LIVE_RUN
-from autopilot.streams.kafka import raise_for, record_of, watermarks
+from autopilot.streams.kafka import Sent, headers_of, raise_for, record_of, watermarks
 from autopilot.streams.record import EVENT_TYPE
 
 
@@ -66,26 +65,30 @@ class LogFold:
 
     def take(self, messages: Sequence[Message]) -> None:
         """Folds messages, which follow on the last ones of their partitions; nothing is committed."""
-        wanted = self._admission.wanted
+        wanted, admit = self._admission.wanted, self._admission.admit
         for message in messages:
             error = message.error()
             if error is not None:
                 raise_for(error)
                 continue
-            if _event_type(message) in wanted:
-                record = record_of(message)
-                recorded = self._admission.admit(record)
+            sent = headers_of(message)
+            if _event_type(sent) in wanted:
+                recorded = admit(record_of(message, sent))
                 if recorded is not None:
                     self._apply(recorded)
             self._next[message.partition() or 0] = (message.offset() or 0) + 1
             self.records += 1
 
     def _apply(self, recorded: Recorded[Payload]) -> None:
+        takers = self._takers.get(type(recorded.payload))
+        if takers is None:
+            return
         _, partition, offset = recorded.position
-        now_us = self._admission.now_us.get(partition, 0)
-        for handler, store, hearing in self._takers.get(type(recorded.payload), ()):
-            if offset >= store.offsets.get(partition, 0) and hearing.is_news(recorded, now_us):
-                handler(store, recorded)
+        now_us, signed = self._admission.now_us.get(partition, 0), recorded.signed_by is not None
+        for handler, store, hearing in takers:
+            if offset < store.offsets.get(partition, 0) or (signed and not hearing.is_news(recorded, now_us)):
+                continue
+            handler(store, recorded)
 
     def commit(self) -> None:
         """Writes each store's rows together with its offsets, and with what it has heard."""
@@ -102,9 +105,8 @@ class LogFold:
             folding.store.commit(offsets, Standing(own, heard, times))
 
 
-def _event_type(message: Message) -> bytes | None:
-    headers: Any = message.headers()
-    for name, value in headers or ():
+def _event_type(sent: Sent) -> bytes | None:
+    for name, value in sent:
         if name == EVENT_TYPE:
             return value if isinstance(value, bytes) else None
     return None

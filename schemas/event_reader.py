@@ -41,8 +41,9 @@ _LONGEST_KEPT: Final = 256
 _MOST_LANES: Final = 1_024
 
 
+@cache
 def event_reader(model: type[Payload]) -> Read:
-    """The reader of an event type. Raises TypeError for a model that it cannot do."""
+    """The reader of an event type, made once in a process. Raises TypeError for a model that it cannot do."""
     source = _Source()
     envelope, payload = source.instance(Envelope), source.instance(model)
     source.line("if at != len(data):")

@@ -5,7 +5,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -23,6 +23,9 @@ LEADER_S = 10.0
 _NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 UNUSED_GROUPS = "unused."
 """How the groups begin that readers without a group name all the same, because the client insists; none is joined."""
+
+Sent = Sequence[tuple[str, str | bytes | None]]
+"""Headers as they were sent."""
 
 _COMMON: dict[str, Any] = {"socket.keepalive.enable": True, "allow.auto.create.topics": False}
 _CONSUMER: dict[str, Any] = {
@@ -72,11 +75,20 @@ def producer(kafka: Mapping[str, str], client: str, **properties: Any) -> Produc
     return Producer({**_PRODUCER, **kafka, "client.id": client, **properties})
 
 
-def record_of(message: Message) -> Record:
-    """A consumed message as a record. Its topic, partition and offset are known, since it was consumed."""
-    position = Position(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+def headers_of(message: Message) -> Sent:
+    """A consumed message's headers as they were sent: names may repeat, values be missing."""
     sent: Any = message.headers()
-    headers = {name: value for name, value in sent or () if isinstance(value, bytes)}
+    return sent or ()
+
+
+def record_of(message: Message, sent: Sent | None = None) -> Record:
+    """A consumed message as a record; `sent` are its headers, where somebody has taken them out already.
+
+    Its topic, partition and offset are known, since it was consumed.
+    """
+    position = Position(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+    found = headers_of(message) if sent is None else sent
+    headers = {name: value for name, value in found if isinstance(value, bytes)}
     return Record(position, message.timestamp()[1], _bytes(message.key()), _bytes(message.value()), headers)
 
 
