@@ -118,7 +118,7 @@ class PartitionKpis:
     def _heard(self, record: Record, event: Event[Payload]) -> Heard | None:
         """What its domain has heard once this is; None when this does not count.
 
-        What agents answer counts in the order of its causes, so that no time is asked for: neither ticks nor the record's.
+        What agents answer counts in the order of its causes, so that no time is asked for: ticks' nor the record's.
         """
         if event.type in AUTHORITATIVE and not bears_policys_word(record, event.type, self._signers):
             return None
