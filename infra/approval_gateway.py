@@ -195,6 +195,7 @@ def _shown(pending: PendingApproval) -> dict[str, Any]:
         "domain": pending.domain,
         "service": pending.service,
         "summary": pending.summary,
+        "subject": pending.request.subject,
         "step_ids": pending.request.step_ids,
         "execution_id": pending.request.execution_id,
         "outcome_id": pending.request.outcome_id,

@@ -103,7 +103,7 @@ class _Fate:
     held: tuple[str, ...] | None = None
     """The steps that it is held before, if it is authorised."""
     asked: tuple[tuple[str, ...], ...] = ()
-    """What people were asked about, in order: some steps, or the whole, which is empty."""
+    """The `step_ids` of what people were asked, in order."""
     rules: tuple[str, ...] = ()
     reason: str = ""
 

@@ -15,7 +15,7 @@ from autopilot.schemas.configuration import Role
 from autopilot.schemas.events.effector import Change, PreviewCompleted
 from autopilot.schemas.events.people import ApprovalGranted, ApprovalRejected
 from autopilot.schemas.events.planner import PlanProposed, Step
-from autopilot.schemas.events.policy import ApprovalRequested, Decision
+from autopilot.schemas.events.policy import ApprovalRequested, Decision, subject_of
 from autopilot.schemas.events.verifier import Check, Outcome
 from autopilot.schemas.identity import derived_id
 
@@ -193,18 +193,13 @@ def summary_of(
     `step_ids` are empty for the whole plan. `when` says when the preview was made, where that is not now.
     """
     lines = [
-        f"{named(step_ids)} of: {plan.summary}" if step_ids else plan.summary,
+        f"{subject_of(step_ids)} of: {plan.summary}" if step_ids else plan.summary,
         f"why you are asked: {reason}",
         f"confidence {percent(plan.confidence_bp)}, touches {plan.blast_radius_instances} instances"
         f" ({percent(plan.blast_radius_bp)}) at once, {'reversible' if plan.reversible else 'NOT reversible'}",
         *_previewed(preview, step_ids, when),
     ]
     return "\n".join(lines)
-
-
-def named(step_ids: Sequence[str]) -> str:
-    """Steps by their names, for people."""
-    return f"step{'s' if len(step_ids) > 1 else ''} {', '.join(step_ids)}"
 
 
 def _previewed(preview: PreviewCompleted | None, step_ids: Sequence[str], when: str) -> Iterable[str]:

@@ -202,6 +202,7 @@ def _summary(p: PendingApproval) -> dict[str, object]:
         "domain": p.domain,
         "service": p.service,
         "summary": p.summary,
+        "subject": p.request.subject,
         "step_ids": p.request.step_ids,
         "outcome_id": p.request.outcome_id,
         "group": p.group,

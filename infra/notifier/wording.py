@@ -45,8 +45,7 @@ def so_far(known: Known | None) -> list[str]:
 def approval(asked: ApprovalRequested, known: Known | None) -> str:
     """Text of a request for approval."""
     decision = asked.decision
-    steps = ", ".join(f"`{step_id}`" for step_id in asked.step_ids)
-    what = f"step{'s' if len(asked.step_ids) > 1 else ''} {steps} of the plan" if steps else "the plan"
+    what = asked.subject if asked.of_whole_plan else f"{asked.subject} of the plan"
     begun = bool(asked.execution_id)
     unanswered = "what was done before it is undone" if begun else "the plan is denied and nothing is done"
     return paragraphs(

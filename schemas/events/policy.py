@@ -76,6 +76,22 @@ class ApprovalRequested(Payload):
     outcome_id: str = optional("Outcome of the stage before the held step; empty when there was no gate.", "")
     step_ids: list[str] = optional("The steps that are to be approved, in order; empty for the whole plan.", [])
 
+    @property
+    def of_whole_plan(self) -> bool:
+        """Whether the plan as a whole is to be approved, and not some of its steps: `step_ids` alone says so."""
+        return not self.step_ids
+
+    @property
+    def subject(self) -> str:
+        """What is to be approved, for people."""
+        return subject_of(self.step_ids)
+
+
+def subject_of(step_ids: Sequence[str]) -> str:
+    """What an approval is about, for people: `the plan`, which is no steps, or these steps of it."""
+    steps = ", ".join(f"`{step_id}`" for step_id in step_ids)
+    return f"step{'s' if len(step_ids) > 1 else ''} {steps}" if steps else "the plan"
+
 
 class ApprovalUse(Contract):
     """One approval that counted towards an authorisation."""

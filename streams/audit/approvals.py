@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from autopilot.policies.obligations import APPROVAL
 from autopilot.schemas.configuration import Principal
 from autopilot.schemas.events.people import ApprovalGranted
-from autopilot.schemas.events.policy import ApprovalRequested, ApprovalUse, PlanAuthorized, StepAuthorized
+from autopilot.schemas.events.policy import ApprovalRequested, ApprovalUse, PlanAuthorized, StepAuthorized, subject_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Approvals:
 
     def requested(self, request: ApprovalRequested) -> None:
         """People were asked."""
-        self.steps[request.approval_id] = request.step_ids or [request.step_id] * bool(request.step_id)
+        self.steps[request.approval_id] = request.step_ids
 
     def granted(
         self, event_id: str, granted: ApprovalGranted, signed_by: str | None, signers: Sequence[Principal]
@@ -91,4 +91,4 @@ def _first(asked: Sequence[str]) -> str:
 
 
 def _named(step_id: str) -> str:
-    return f"step `{step_id}`" if step_id else "the plan"
+    return subject_of([step_id] if step_id else [])

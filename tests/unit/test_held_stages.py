@@ -66,7 +66,7 @@ def test_the_execution_waits_between_the_stages_and_not_within_them() -> None:
 
 def test_people_are_shown_the_verdict_on_the_stage_before_and_all_that_they_approve() -> None:
     summary = second_stage().asked().summary
-    assert summary.splitlines()[0].startswith("steps share-50, share-100 of: ")
+    assert summary.splitlines()[0].startswith("steps `share-50`, `share-100` of: ")
     assert "step share-25 before it: succeeded, its stage verified with" in summary
 
 

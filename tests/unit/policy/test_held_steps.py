@@ -68,7 +68,7 @@ def test_where_each_stage_is_approved_the_steps_right_after_a_gate_are_held() ->
     request = scenario.events(STARTED, stage_verified()).when(held()).then(ApprovalRequested).only(ApprovalRequested)
     assert (request.step_id, request.step_ids, request.outcome_id) == ("2", ["2", "3"], "out-1")
     lines = request.summary.splitlines()
-    assert lines[0] == "steps 2, 3 of: restart the checkout"
+    assert lines[0] == "steps `2`, `3` of: restart the checkout"
     assert [line for line in lines if line.startswith("  ")][:2] == ["  2: release a -> b2", "  3: release a -> b3"]
     step_authorized = scenario.when(granted(request)).then(StepAuthorized).only(StepAuthorized)
     assert step_authorized.step_id == "2"
@@ -105,7 +105,7 @@ def test_people_are_shown_how_the_stage_before_went() -> None:
     assert (request.step_id, request.execution_id, request.outcome_id) == ("2", "exe", "out-1")
     assert request.expires_at_us == START_US + 600_000_000
     lines = request.summary.splitlines()
-    assert lines[0] == "step 2 of: restart the checkout"
+    assert lines[0] == "step `2` of: restart the checkout"
     assert "would change (as it was before the start):" in lines
     assert "  2: release a -> b2" in lines
     assert not any("b1" in line for line in lines)

@@ -78,3 +78,15 @@ def test_a_stage_is_approved_with_all_its_steps() -> None:
 
 def test_a_broken_glass_lets_begin_what_nobody_approved() -> None:
     assert faults(["s1"], [], overruled_by="event-9") == []
+
+
+def test_what_a_request_is_about_is_its_steps_alone() -> None:
+    """`step_ids` is written with every request: nothing else says that it is less than the plan."""
+    whole = asked(authorization(THREE), "s2")
+    assert (whole.of_whole_plan, whole.subject) == (False, "step `s2`")
+    assert asked(authorization(THREE), "s2", "s3").subject == "steps `s2`, `s3`"
+    bare = whole.model_copy(update={"step_ids": []})
+    assert (bare.of_whole_plan, bare.subject) == (True, "the plan")
+    approvals = Approvals()
+    approvals.requested(bare)
+    assert approvals.steps == {bare.approval_id: []}
