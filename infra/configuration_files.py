@@ -26,6 +26,7 @@ from autopilot.schemas.configuration import (
 )
 from autopilot.schemas.events.people import Document
 from autopilot.schemas.partition import partition_of
+from autopilot.schemas.written import NAME_PATTERN
 
 SUFFIXES = (".yaml", ".yml")
 Loc = Sequence[str | int]
@@ -145,20 +146,53 @@ def _of_document(name: str, node: yaml.Node, content: Any, text: str | None) -> 
     try:
         yield Loaded(name, model.model_validate(content), node, content)
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            loc = [step for step in detail["loc"] if step not in ("ratio", "threshold")]
-            value = "missing" if detail["type"] == "missing" else repr(detail["input"])[:200]
-            yield Finding(name, line_of(node, loc), dotted(loc), value, _wanted(detail["type"], detail["msg"]))
+        yield from _faults(name, node, content, error)
+
+
+def _faults(name: str, node: yaml.Node, content: Any, error: ValidationError) -> Iterator[Finding]:
+    """What is wrong with a document, one finding for each place: what may stand there is said in one of them."""
+    wanted: dict[tuple[str, str], tuple[int, list[str]]] = {}
+    for detail in error.errors(include_url=False):
+        loc = written_place(content, detail["loc"])
+        value = "missing" if detail["type"] == "missing" else repr(detail["input"])[:200]
+        _, expected = wanted.setdefault((dotted(loc), value), (line_of(node, loc), []))
+        expected.append(_wanted(detail["type"], detail["msg"]))
+    for (place, value), (line, expected) in wanted.items():
+        if any(other.startswith(f"{place}.") for other, _ in wanted):
+            continue  # what is wrong within it is said already
+        yield Finding(name, line, place, value, " or ".join(dict.fromkeys(expected)))
+
+
+def written_place(content: Any, loc: Sequence[int | str]) -> list[int | str]:
+    """The steps of `loc` that lead through what was written, without those by which alternatives are told apart."""
+    place: list[int | str] = []
+    for at, step in enumerate(loc):
+        if isinstance(content, dict) and step in content:
+            content = content[step]
+        elif isinstance(content, list) and isinstance(step, int):
+            content = content[step] if step < len(content) else None
+        elif not isinstance(content, dict) or at < len(loc) - 1 or str(step).startswith("literal["):
+            continue  # the name of an alternative, such as a model's
+        place.append(step)
+    return place
 
 
 def _wanted(fault: str, message: str) -> str:
     """What was expected, in words that follow `expected`."""
     if fault in _WANTED:
         return _WANTED[fault]
+    if fault == "string_pattern_mismatch" and NAME_PATTERN in message:
+        return "at most 64 lower-case letters, digits, `.`, `_` and `-`, a letter or a digit first and last"
     return message.removeprefix("Input should be ").removeprefix("Value error, ")
 
 
-_WANTED = {"missing": "a value: this field is required", "extra_forbidden": "nothing: there is no such field here"}
+_WANTED = {
+    "missing": "a value: this field is required",
+    "extra_forbidden": "nothing: there is no such field here",
+    "model_type": "a mapping of fields",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+}
 
 
 def _bundle_problems(text: str, name: str) -> list[Problem]:

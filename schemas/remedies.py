@@ -177,7 +177,7 @@ class Remedy(Written):
     @model_validator(mode="after")
     def _does_something(self) -> "Remedy":
         if bool(self.steps) == bool(self.goal):
-            raise ValueError("a remedy has either `steps` or a `goal`")
+            raise ValueError("either `steps` or a `goal`")
         return self
 
     @property

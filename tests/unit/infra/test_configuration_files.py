@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from autopilot.infra.activation import activation, changes, check_author
-from autopilot.infra.configuration_files import Finding, check_together, read_folder
+from autopilot.infra.configuration_files import Finding, check_together, read_file, read_folder
 from autopilot.infra.signers import ROLES_OF_NEW, add_principal, ensure_first_principals, signers_of
 from autopilot.schemas.configuration import Configuration, Principal, Role, Signers, document
 from autopilot.schemas.signing import SigningKey
@@ -240,3 +240,34 @@ def test_the_keys_of_a_new_home_make_a_signer_list(tmp_path: Path) -> None:
     assert listed["ada"] == ["administrator", "database-approvers"]
     assert {name: roles for name, roles in listed.items() if name != "ada"} == ROLES_OF_NEW
     assert not set(listed["approver"]) & {"administrator", "author"}
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("revertt", "`remedies.0.steps.0.compensation` is 'revertt', expected a mapping of fields or 'revert'"),
+        (
+            "{verb: scale, more: 1}",
+            "`remedies.0.steps.0.compensation.more` is 1, expected nothing: there is no such field here",
+        ),
+        ("{verb: 1}", "`remedies.0.steps.0.compensation.verb` is 1, expected a valid string"),
+    ],
+)
+def test_what_may_stand_at_a_place_is_told_once_and_the_place_as_it_was_written(
+    tmp_path: Path, written: str, told: str
+) -> None:
+    catalogue = (
+        "kind: RemedyCatalogue\nname: shop\nremedies:\n  - {name: restart, summary: x, risk_class: low, "
+        f"steps: [{{id: a, driver: supervisord, action: {{verb: restart}}, compensation: {written}}}]}}\n"
+    )
+    file = tmp_path / "remedies.yaml"
+    file.write_text(catalogue)
+    _, findings = read_file(file, "remedies.yaml")
+    assert [str(finding).partition(": ")[2] for finding in findings] == [told]
+
+
+def test_a_name_that_cannot_be_one_is_told_what_names_are_made_of(tmp_path: Path) -> None:
+    file = tmp_path / "calendar.yaml"
+    file.write_text("kind: Calendar\nname: Shop One\nchange_windows: []\n")
+    _, findings = read_file(file, "calendar.yaml")
+    assert [finding.expected.partition(" digits")[0] for finding in findings] == ["at most 64 lower-case letters,"]
