@@ -96,14 +96,19 @@ def _metrics(file: Path) -> list[_Metric]:
     try:
         return _MANY.validate_python(data) if isinstance(data, list) else [_ONE.validate_python(data)]
     except ValidationError as error:
-        refuse("\n".join(_finding(detail) for detail in error.errors(include_url=False)))
+        refuse("\n".join(f"`{file}`: {_finding(detail)}" for detail in error.errors(include_url=False)))
 
 
 def _finding(detail: Any) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
     seen = json.dumps(detail["input"], default=str)
     shown = seen if len(seen) <= 60 else f"{seen[:57]}..."
-    return f"`{place or 'file'}` is {shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    if detail["type"] == "missing":
+        return f"`{place}` is missing in {shown}"
+    if detail["type"] == "extra_forbidden":
+        return f"there is no field `{place}`; `autopilot verify compare --help` names those that there are"
+    where = f"`{place}`" if place else "the whole"
+    return f"{where} is {shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _classified(metric: _Metric) -> Classification:
