@@ -168,7 +168,7 @@ class _Tally:
             self.deny(RuleOutcome(rule=f"{BUILT_IN}:{prefix}no-permit", effect="deny", message=message))
 
     def _hold(self, rule: Rule, name: str, values: dict[str, Value]) -> None:
-        self.fired.append(RuleOutcome(rule=name, effect=rule.effect, message=filled(rule.message, values)))
+        self.fired.append(_outcome(name, rule.effect, filled(rule.message, values)))
         if rule.effect is Effect.DENY:
             self.denying.append(name)
         elif rule.effect is Effect.PERMIT:
@@ -194,6 +194,12 @@ class _Tally:
             names = {name for name, _ in asking}
             return Verdict(Ruling.NEEDS_APPROVAL, fired, tuple(n for n in imposed if n in names), obligations, approval)
         return Verdict(Ruling.ALLOW, fired, tuple(self.permitting), obligations, approval)
+
+
+@lru_cache(maxsize=4_096)
+def _outcome(rule: str, effect: str, message: str) -> RuleOutcome:
+    """A rule that held. From one decision to the next mostly the same ones do, so each is made once."""
+    return RuleOutcome(rule=rule, effect=effect, message=message)
 
 
 def _unique(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:

@@ -58,6 +58,7 @@ class Holding:
         deadline_us: int = 0,
         decision_id: str = "",
         requests: tuple[ApprovalRequested, ...] = (),
+        held_steps: tuple[str, ...] | None = None,
     ) -> "Holding":
         """The holding after `trigger`; what is not given stays. Raises `TransitionError`."""
         return replace(
@@ -67,6 +68,7 @@ class Holding:
             deadline_us=deadline_us or self.deadline_us,
             decision_id=decision_id or self.decision_id,
             requests=requests or self.requests,
+            held_steps=self.held_steps if held_steps is None else held_steps,
         )
 
     def holding_at(self, step_id: str, now_us: int) -> "Holding":

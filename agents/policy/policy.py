@@ -157,8 +157,12 @@ class PolicyAgent(FoldingAgent[PolicyState]):
             overruled_by=overruled_by,
             held_steps=held,
         )
-        state.holdings[plan.plan_id] = replace(holding, held_steps=tuple(held)).moved(
-            Trigger.AUTHORIZE, state.now_us, deadline_us=not_after_us, decision_id=decision.decision_id
+        state.holdings[plan.plan_id] = holding.moved(
+            Trigger.AUTHORIZE,
+            state.now_us,
+            deadline_us=not_after_us,
+            decision_id=decision.decision_id,
+            held_steps=tuple(held),
         )
         spending = Spending(
             state.now_us, decision.decision_id, holding.service, plan.risk_class.value, max(plan.cost, 1)
