@@ -3,7 +3,8 @@
 `TEST_KAFKA=container` runs it in a container (`make test-containers`) and not as a process.
 
 Hypothesis measures no time here: how long an example takes says how busy the machine is, and several tests run at once.
-What hangs is ended by pytest's own timeout.
+What hangs is ended by pytest's own timeout. It draws the same examples in every run of the same code, so that a change
+is judged by itself; `--hypothesis-profile=exploring` draws others, and `--hypothesis-seed=N` repeats those.
 """
 
 import os
@@ -19,7 +20,8 @@ from autopilot.infra.platform.topics import recreate_topics
 PARTITIONS = 4
 EMBEDDED, CONTAINER = "embedded", "container"
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("exploring", settings.get_profile("untimed"), derandomize=False)
 settings.load_profile("untimed")
 
 
