@@ -92,7 +92,7 @@ class Stack:
             self._provision()
         self._create_topics()
         if registry:
-            self._start(REGISTRY, registry.is_ready, 120)
+            self._start(REGISTRY, registry.is_ready, 240)
         self._register_contracts()
         self._start_processes(wanted)
         self._await_members([name for name in wanted if name in (*AGENTS, "effector")])
@@ -273,7 +273,7 @@ class Stack:
             self._start(KAFKA, kafka.is_ready, 120)
         if registry and REGISTRY in running:
             registry.prepare(self._announce)
-            self._start(REGISTRY, registry.is_ready, 120)
+            self._start(REGISTRY, registry.is_ready, 240)
         self._supervision.start([name for name in running if name not in (KAFKA, REGISTRY)])
         return running
 
