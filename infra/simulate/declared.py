@@ -7,15 +7,20 @@ from pydantic import ValidationError
 
 from autopilot.infra.configuration_files import Finding, check_together, read_folder
 from autopilot.infra.simulate.files import InputError
-from autopilot.schemas.configuration import Configuration
+from autopilot.schemas.configuration import Configuration, Fleet
 from autopilot.schemas.events.people import Document
 from autopilot.streams.simulation.effects import RECORDED, EffectModel
 
 
 def read_configuration(folder: Path) -> tuple[list[Document], list[Finding]]:
-    """The documents of a folder, checked as `autopilot apply` checks them for one partition, and what is wrong."""
+    """The documents of a folder, checked as `autopilot apply` checks them, and what is wrong.
+
+    A simulation has one partition, wherever the fleet pins its domains: how many the real log has is not known here.
+    """
     loaded, findings = read_folder(folder)
-    findings += check_together(loaded, Configuration(), 1, whole=not findings)
+    fleets = [item.model for item in loaded if isinstance(item.model, Fleet)]
+    pinned = [domain.partition or 0 for fleet in fleets for domain in fleet.domains]
+    findings += check_together(loaded, Configuration(), 1 + max(pinned, default=0), whole=not findings)
     return [item.document() for item in loaded], findings
 
 

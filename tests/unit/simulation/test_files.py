@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from autopilot.infra.simulate.declared import read_effects
+from autopilot.infra.simulate.declared import read_configuration, read_effects
 from autopilot.infra.simulate.files import Columns, InputError, read_labels, read_recording
 from autopilot.schemas.events.telemetry import SeriesKind
 
@@ -121,3 +121,13 @@ def test_an_effect_that_is_none_is_refused_by_field(tmp_path: Path) -> None:
     path.write_text("kind: [")
     with pytest.raises(InputError, match="expected YAML"):
         read_effects(path)
+
+
+def test_a_fleet_that_pins_its_domains_can_be_simulated_in_the_one_partition_of_a_simulation(tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(
+        "kind: Fleet\nname: f\ndomains: [{name: shop}, {name: bank, partition: 3}]\n"
+        "services: [{name: pay, domain: bank, tier: 0, owner: o}]\n"
+    )
+    documents, findings = read_configuration(tmp_path)
+    assert [finding for finding in findings if "partition" in finding.field] == []
+    assert [document.kind for document in documents] == ["Fleet"]
