@@ -5,8 +5,8 @@
 The catalogue has twelve remedies: nine with steps, three with a goal for which a plan is searched (drain, restart and
 undrain; a canary in three stages; scale out, shift, then restart). Every service has three targets in a state of its
 own, so that what is kept of one search serves few others. A decision is a `PlanProposed` with its steps, its hash, its
-alternatives and why not, encoded as for Kafka; reading the signal and opening the incident are part of it. Between two
-rounds all signals clear; that is not counted.
+alternatives and why not, encoded and signed as for Kafka, like the incident and the locks beside it; reading the signal
+and opening the incident are part of it. Between two rounds all signals clear; that is not counted.
 
 What a decision costs depends on what is new in it, so there are three figures: the same trouble again at targets in the
 same state, where what was chosen stands; with one instance more or less since, where every remedy is judged
@@ -30,6 +30,7 @@ from autopilot.schemas.events.effector import TargetObserved
 from autopilot.schemas.events.observer import SignalCleared
 from autopilot.schemas.events.people import Document
 from autopilot.schemas.events.planner import PlanProposed
+from autopilot.schemas.signing import SigningKey
 from autopilot.streams.in_process import InProcess
 from bench.measure import Figure
 
@@ -105,7 +106,7 @@ def _observed(name: str, number: int, running: int) -> Iterator[TargetObserved]:
 
 def world() -> InProcess:
     """A planner that knows its fleet, its catalogue and all targets."""
-    runner = InProcess([Planner()], start_us=START_US, keys=[shop.ADA])
+    runner = InProcess([Planner()], start_us=START_US, keys=[shop.ADA, SigningKey.generate(Planner.name)])
     runner.configure(_documents(), author=shop.ADA)
     _observe_all(runner, running=3)
     return runner
