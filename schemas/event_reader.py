@@ -53,6 +53,10 @@ def event_reader(model: type[Payload]) -> Read:
     return read
 
 
+_WIDEST: Final = 63
+"""The shift of a number's tenth and last byte. Without an end, a number as long as a record would take minutes."""
+
+
 def _number(data: bytes, at: int) -> tuple[int, int]:
     """A variable-length number before its zig-zag is undone, and where it ends."""
     number = shift = 0
@@ -60,6 +64,8 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
         number |= (byte & 127) << shift
         shift += 7
         at += 1
+        if shift > _WIDEST:
+            raise UnusualError
     number |= byte << shift
     if number >> 64:
         raise UnusualError

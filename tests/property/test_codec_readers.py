@@ -12,7 +12,7 @@ from autopilot.schemas.codec import HEADER_BYTES, Codec, SlowReader
 from autopilot.schemas.contract import Payload, described
 from autopilot.schemas.envelope import Event
 from autopilot.schemas.errors import ContractError
-from autopilot.schemas.event_reader import event_reader
+from autopilot.schemas.event_reader import UnusualError, _number, event_reader
 from autopilot.schemas.events import EVENT_TYPES
 from autopilot.schemas.events.observer import MeasurementTaken, Quality, Samples, SignalCleared
 from autopilot.schemas.events.policy import Fact, PlanDenied
@@ -115,3 +115,8 @@ def test_what_is_out_of_bounds_is_worded_by_the_slow_reader() -> None:
     value = CODEC.encode(Event(envelope(occurred_at_us=7, domain="d", service="s", producer="p"), cleared))
     assert "quality.order_bp" in decoded(value)
     assert decoded(value) == slowly(type(cleared), value)
+
+
+def test_a_number_is_given_up_once_it_is_longer_than_any() -> None:
+    with pytest.raises(UnusualError):
+        _number(b"\xff" * 11, 0)
