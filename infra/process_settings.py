@@ -67,7 +67,10 @@ SIGNERS: Final = frozenset({PLANNER, POLICY, EXECUTOR, EFFECTOR, VERIFIER, SEALE
 """Processes that sign with the key of their name, which they read when they start."""
 KEY_ID: Final = PREFIX + "KEY_ID"
 """The variable that holds the id of such a process's public key: with another key it has to be started again."""
-SAID_AS: Final[Mapping[str, str]] = {KEY_ID: "its key changed"}
+SAID_AS: Final[Mapping[str, str]] = {
+    KEY_ID: "its key changed",
+    **{PREFIX + name.upper() + CONTENT: f"the content of the file `{name}` changed" for name in FILES},
+}
 """Variable -> what people are told when it has changed."""
 UNSAID: Final = frozenset(
     [PREFIX + name.upper() for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
