@@ -216,18 +216,20 @@ class PartitionWriter:
                     raise
 
     def _abort(self) -> None:
-        with contextlib.suppress(KafkaException):
+        with contextlib.suppress(KafkaException, SystemError):
             self._producer.abort_transaction(REQUEST_TIMEOUT_S)
 
 
 def _told(exception: KafkaException | SystemError) -> KafkaException:
-    """What the client raised: a fatal error, such as having been fenced, that comes while deliveries are reported is
-    raised in the report, which Python takes for a fault of that function.
+    """What the client raised.
+
+    A fatal error, such as having been fenced, that comes while deliveries are reported is raised in the report. Python
+    takes it for a fault of that function, whose cause it is, or which has none when the error was lost on the way.
     """
     raised = exception.__cause__ if isinstance(exception, SystemError) else exception
-    if not isinstance(raised, KafkaException):
-        raise exception
-    return raised
+    if isinstance(raised, KafkaException):
+        return raised
+    return KafkaException(KafkaError(KafkaError._FATAL, f"the client has ended: {exception}", fatal=True))
 
 
 def _stream_error(exception: KafkaException) -> LostOwnershipError | UnreachableError:
