@@ -1,4 +1,4 @@
-"""Reads events: what fastavro and pydantic make of the same bytes, in a third of the time, a decision in less.
+"""Reads events: what fastavro and pydantic make of the same bytes, in about 0.6 of the time, a decision in a quarter.
 
 The reader of an event type is a function that is written out of its model, as its writer is out of its schema: one
 statement after another, no call for each field, and the model's instance is made of the fields as they are. It checks
@@ -21,6 +21,7 @@ from functools import cache
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from annotated_types import Ge, Le
+from pydantic.fields import FieldInfo
 
 from autopilot.schemas.contract import Contract, Payload
 from autopilot.schemas.envelope import Envelope, Event
@@ -34,7 +35,7 @@ class UnusualError(ValueError):
     """These bytes are for the slow reader."""
 
 
-GIVEN_UP: Final = (UnusualError, LookupError, UnicodeDecodeError, struct.error)
+GIVEN_UP: Final = (UnusualError, LookupError, OverflowError, UnicodeDecodeError, struct.error)
 _MOST_KEPT: Final = 256
 _LONGEST_KEPT: Final = 256
 """Places of a list for which the last record is kept, and the longest one that is, in bytes."""
@@ -75,9 +76,10 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
 def _extent(data: bytes, at: int) -> tuple[int, int]:
     """Where the text begins whose length stands there, and where it ends."""
     number, begin = _number(data, at)
-    if number & 1:
+    end = begin + (number >> 1)
+    if number & 1 or end > len(data):
         raise UnusualError
-    return begin, begin + (number >> 1)
+    return begin, end
 
 
 _LANE: Final = 8
@@ -162,7 +164,8 @@ class _Source:
         """Reads a value, and gives the name of it."""
         origin, args = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
-            return self._value(args[0], [*bounds, *(one for one in args[1:] if isinstance(one, Ge | Le))])
+            more = [one for said in args[1:] for one in (said.metadata if isinstance(said, FieldInfo) else [said])]
+            return self._value(args[0], [*bounds, *more])
         if origin in (Union, types.UnionType):
             (inner,) = [one for one in args if one is not type(None)]
             return self._optional(inner, bounds)
@@ -282,7 +285,7 @@ class _Source:
             with self._block("else:"):
                 self.line(f"{begin} = at")
                 self.line(f"{item} = {self._value(items, [])}")
-                with self._block(f"if at - {begin} <= {_LONGEST_KEPT}:"):
+                with self._block(f"if at <= len(data) and at - {begin} <= {_LONGEST_KEPT}:"):  # not one that was cut
                     self.line(f"{known}[{place} & {_MOST_KEPT - 1}] = (data[{begin}:at], {item})")
             self.line(f"{values}.append({item})")
 

@@ -9,16 +9,26 @@ from scenario import envelope
 
 from autopilot.schemas.avro_schema import schema_of
 from autopilot.schemas.codec import HEADER_BYTES, Codec, SlowReader
-from autopilot.schemas.contract import Payload, described
+from autopilot.schemas.contract import BasisPoints, Payload, described
 from autopilot.schemas.envelope import Event
 from autopilot.schemas.errors import ContractError
 from autopilot.schemas.event_reader import UnusualError, _number, event_reader
+from autopilot.schemas.event_writer import event_writer
 from autopilot.schemas.events import EVENT_TYPES
-from autopilot.schemas.events.observer import MeasurementTaken, Quality, Samples, SignalCleared
+from autopilot.schemas.events.observer import (
+    BaselineSummarised,
+    MeasurementTaken,
+    Quality,
+    Samples,
+    SignalCleared,
+    SliSummary,
+)
+from autopilot.schemas.events.planner import Alternative, NoPlanFound
 from autopilot.schemas.events.policy import Fact, PlanDenied
 from autopilot.schemas.registry import BundledRegistry
 from tests.property.event_strategies import contracts, events
 
+QUALITY = Quality(freshness_bp=0, completeness_bp=0, validity_bp=0, order_bp=0)
 CODEC = Codec(BundledRegistry())
 SLOW = {model: SlowReader(model, schema_of(model)) for model in EVENT_TYPES.values()}
 MADE = {model: event_reader(model) for model in EVENT_TYPES.values()}
@@ -109,8 +119,7 @@ def test_a_model_with_what_only_pydantic_knows_is_refused() -> None:
 
 
 def test_what_is_out_of_bounds_is_worded_by_the_slow_reader() -> None:
-    quality = Quality(freshness_bp=0, completeness_bp=0, validity_bp=0, order_bp=0)
-    broken = quality.model_copy(update={"order_bp": 10_001})
+    broken = QUALITY.model_copy(update={"order_bp": 10_001})
     cleared = SignalCleared.model_construct(signal_id="s", reason="r", quality=broken)
     value = CODEC.encode(Event(envelope(occurred_at_us=7, domain="d", service="s", producer="p"), cleared))
     assert "quality.order_bp" in decoded(value)
@@ -120,3 +129,36 @@ def test_what_is_out_of_bounds_is_worded_by_the_slow_reader() -> None:
 def test_a_number_is_given_up_once_it_is_longer_than_any() -> None:
     with pytest.raises(UnusualError):
         _number(b"\xff" * 11, 0)
+
+
+def encoded(payload: Payload) -> bytes:
+    return CODEC.encode(Event(envelope(occurred_at_us=7, domain="d", service="s", producer="p"), payload))
+
+
+def test_a_text_that_claims_to_be_longer_than_any_memory_is_worded_by_the_slow_reader() -> None:
+    summary = SliSummary(slo="QQQQ", good=1.0, total=2.0)
+    value = encoded(BaselineSummarised(from_us=1, until_us=2, indicators=[summary], quality=QUALITY))
+    at = value.index(b"\x08QQQQ")
+    claimed = value[:at] + b"\xfe" + b"\xff" * 8 + b"\x01" + b"QQQQ"
+    assert decoded(claimed) == slowly(BaselineSummarised, claimed)
+
+
+def test_a_record_that_was_cut_leaves_nothing_that_others_are_read_by() -> None:
+    considered = [Alternative(remedy="m", confidence_bp=0, why_not="AB\0\x02\x10")]
+    value = encoded(NoPlanFound(incident_id="i", reason="r", considered=considered, look_at=["other"]))
+    cut = value[: value.index(b"AB\0") + 2]
+    assert decoded(cut) == slowly(NoPlanFound, cut)
+    assert decoded(value) == slowly(NoPlanFound, value)
+
+
+def test_bounds_within_a_list_are_checked_too() -> None:
+    class Shares(Payload):
+        """Shares."""
+
+        shares: list[BasisPoints] = described("Parts of a whole.")
+
+    read, write = event_reader(Shares), event_writer(schema_of(Shares))
+    fields = envelope().__dict__
+    assert read(write(fields, Shares(shares=[5])), 0).payload == Shares(shares=[5])
+    with pytest.raises(UnusualError):
+        read(write(fields, Shares.model_construct(shares=[10_001])), 0)
