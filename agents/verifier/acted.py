@@ -7,8 +7,8 @@ execution has left in place makes the time before it that of another service.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-KEPT_US = 86_400_000_000
-"""How long it is remembered that an execution acted, after its last word: a day, longer than any time before."""
+ACTED_KEPT_US = 86_400_000_000
+"""How long it is remembered that an execution acted, once nobody watches it: a day, longer than any time before."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Acted:
     """Whether what it did is in place, or nobody knows."""
 
     def ended(self, at_us: int, *, stays: bool) -> "Acted":
-        """The execution that has nothing more to do for now."""
-        return replace(self, until_us=at_us, stays=stays)
+        """The execution that has nothing more to do for now: since when stays, unless it has acted again meanwhile."""
+        return replace(self, until_us=self.until_us or at_us, stays=stays)
 
     def going_on(self) -> "Acted":
         """The execution that acts again: it is being undone."""
@@ -34,7 +34,7 @@ class Acted:
 
     def is_past(self, now_us: int) -> bool:
         """Whether it says nothing any more about what begins now."""
-        return max(self.from_us, self.until_us) + KEPT_US <= now_us
+        return max(self.from_us, self.until_us) + ACTED_KEPT_US <= now_us
 
     def settled_us(self, now_us: int) -> int:
         """From when on the service is as it left it: not before now while it acts."""
@@ -46,7 +46,8 @@ def undisturbed(acted: Iterable[Acted], at_us: int, before_us: int) -> tuple[int
 
     It is as long as `before_us`, or at least half as long between what has settled and `at_us`; otherwise it ends where
     the earliest of those that are in the way began. It never reaches back before what stays in place, and is empty when
-    nothing is left.
+    nothing is left. How far back the observer can look is not known here: where its history does not reach, it measures
+    nothing.
     """
     until_us = at_us
     for one in sorted(acted, key=lambda one: one.settled_us(at_us), reverse=True):

@@ -222,7 +222,8 @@ def _ticked(state: VerifierState, recorded: Recorded[Tick]) -> Words:
             _move(state, watch, WatchTrigger.FORGOTTEN)
     for plan in [p for p in state.plans.values() if now_us >= p.expires_at_us + KEPT_US]:
         del state.plans[plan.plan_id]
-    state.acted = {name: one for name, one in state.acted.items() if not one.is_past(now_us)}
+    for name in [n for n, one in state.acted.items() if n not in state.watches and one.is_past(now_us)]:
+        del state.acted[name]
     return words
 
 

@@ -6,7 +6,7 @@ from verifier.measured import COMPLETED, FAILED, GUARD, NAMES, ROLLED_BACK, STAR
 
 from autopilot.agents.verifier import Verifier
 from autopilot.agents.verifier.acted import Acted, undisturbed
-from autopilot.schemas.events.executor import ExecutionStarted, RollbackStarted
+from autopilot.schemas.events.executor import ExecutionStarted, RollbackStarted, StepHeld
 from autopilot.schemas.events.telemetry import MeasurementRequested
 from autopilot.schemas.events.verifier import CheckVerdict, OutcomeInconclusive
 
@@ -87,3 +87,16 @@ def test_where_nothing_is_left_to_compare_with_the_checks_say_so() -> None:
 def test_an_execution_is_not_in_the_way_of_another_one_days_later() -> None:
     scenario = judged_first().events(FAILED).after(seconds=86_400)
     assert scenario.state.acted == {}
+
+
+def test_the_time_after_what_was_left_in_place_counts_from_its_end_not_from_when_a_person_was_called() -> None:
+    scenario = judged_first().events(COMPLETED).after(seconds=70)
+    left = FAILED.model_copy(update={"needs_person": True})
+    scenario.events(left).after(seconds=2)
+    assert asked(scenario.when(SECOND_STARTED)) == (17, 77)
+
+
+def test_an_execution_that_is_watched_for_days_is_in_the_way_all_that_time() -> None:
+    held = StepHeld(execution_id="exe", plan_id="plan", incident_id="inc", decision_id="d", step_id="1")
+    scenario = judged_first().events(held).after(seconds=2 * 86_400)
+    assert list(scenario.state.acted) == ["exe"]
