@@ -108,8 +108,10 @@ class _Fold:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._policies: dict[tuple[str, str], PolicyVersion] = {}
-        self._entered: dict[str, Entry] = {}
+        self._entered: dict[tuple[str, ...], Entry] = {}
+        self._turns: dict[tuple[int, str, str, str], dict[str, int]] = {}
         self._asked: set[str] = set()
+        self._incidents: set[tuple[type[Payload], str]] = set()
 
     def take(self, recorded: Said) -> None:
         report, at_ms = self._report, recorded.recorded_at_ms
@@ -118,27 +120,42 @@ class _Fold:
             report.events += 1
             report.first_ms = min(report.first_ms or at_ms, at_ms)
             report.last_ms = max(report.last_ms, at_ms)
-        report.incidents_opened += kind is planner.IncidentOpened
-        report.incidents_closed += kind is planner.IncidentClosed
-        if kind in _VERDICTS:
-            self._count(recorded)
+        if isinstance(recorded.payload, planner.IncidentOpened | planner.IncidentClosed):
+            self._incidents.add((kind, recorded.payload.incident_id))
         line = line_of(recorded)
         if line is not None:
             section, what, subject, by, detail = line
-            self._enter(recorded, section, Entry(at_ms, what, subject, by, detail, [str(recorded.position)]))
+            entry = Entry(at_ms, what, subject, by, detail, [str(recorded.position)])
+            if self._enter(recorded, section, entry) and kind in _VERDICTS:
+                self._count(recorded)
 
     def finish(self) -> Report:
+        told = [kind for kind, _ in self._incidents]
+        self._report.incidents_opened = told.count(planner.IncidentOpened)
+        self._report.incidents_closed = told.count(planner.IncidentClosed)
         self._report.policies = [self._policies[key] for key in sorted(self._policies)]
         for entries in self._report.sections.values():
             entries.sort(key=lambda entry: (entry.at_ms, entry.positions))
         return self._report
 
-    def _enter(self, recorded: Said, section: str, entry: Entry) -> None:
-        known = self._entered.setdefault(_identity(recorded), entry)
+    def _enter(self, recorded: Said, section: str, entry: Entry) -> bool:
+        """Whether it is an entry of its own. Only what reads the same is a copy: an id alone can be forged."""
+        told = (self._identity(recorded), section, entry.what, entry.subject, entry.by, entry.detail)
+        known = self._entered.setdefault(told, entry)
         if known is not entry:
             known.positions.extend(entry.positions)
-            return
+            return False
         self._report.sections[section].append(entry)
+        return True
+
+    def _identity(self, recorded: Said) -> str:
+        """Its event, one in a broadcast and in a copy; of an upgrade, said in each partition, its number there."""
+        said = recorded.payload
+        if not isinstance(said, runtime.AgentUpgraded):
+            return recorded.envelope.event_id
+        change = (recorded.position.partition, said.agent, said.previous_digest, said.code_digest)
+        heard = self._turns.setdefault(change, {})
+        return f"turn {heard.setdefault(recorded.envelope.event_id, len(heard))}"
 
     def _count(self, recorded: Said) -> None:
         decision: policy.Decision = recorded.payload.decision
@@ -159,11 +176,3 @@ _VERDICTS: dict[type[Payload], str] = {
     policy.PlanDenied: "denied",
     policy.ApprovalRequested: "held",
 }
-
-
-def _identity(recorded: Said) -> str:
-    """What tells a thing from others, wherever it stands: its event, which is one in a broadcast and in a copy."""
-    said = recorded.payload
-    if isinstance(said, runtime.AgentUpgraded):
-        return f"{said.agent} {said.previous_digest} {said.code_digest}"
-    return recorded.envelope.event_id

@@ -178,11 +178,12 @@ def lines_prefix(incident_id: str) -> str:
 def timeline_of(header: Row, lines: Iterable[Row]) -> Timeline:
     """The timeline of an incident's row and its lines' rows, which need no order.
 
-    A copy of an event has its id, and is no line of its own: it stands where it was recorded first.
+    A copy of an event has its id and type, and is no line of its own: it stands where it was recorded first. By the id
+    alone, whoever forges what nobody signs could hide what is signed.
     """
-    found: dict[str, Row] = {}
+    found: dict[tuple[str, str], Row] = {}
     for line in sorted(lines, key=lambda line: (line["at_ms"], line["place"])):
-        found.setdefault(line["event_id"], line)
+        found.setdefault((line["event_id"], line["event"]), line)
     ordered = list(found.values())
     start_ms = ordered[0]["at_ms"] if ordered else 0
     course = [Line.model_validate({**line, "after_ms": line["at_ms"] - start_ms}) for line in ordered]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from decided import decision, requested
+from decided import authorized, decision, requested
 from scenario import envelope
 
 from autopilot.projections.compliance import report_of
@@ -101,3 +101,28 @@ def test_a_copy_of_what_nobody_signs_is_one_entry_at_both_its_places() -> None:
     copy = replace(fault, position=fault.position._replace(offset=9))
     (entry,) = report_of([fault, copy]).sections["exceptions"]
     assert entry.positions == ["autopilot.log[0]@7", "autopilot.log[0]@9"]
+
+
+def test_nothing_hides_a_decision_by_bearing_its_id() -> None:
+    fault = AgentFaulted(agent="planner", parked="shop", error="nothing to see", traceback="")
+    report = report_of([told(fault, "1"), told(authorized(decision()), "1", 1)])
+    (entry,) = report.sections["decisions"]
+    assert entry.positions == ["autopilot.log[1]@7"]
+    assert [version.authorised for version in report.policies] == [1]
+
+
+def test_a_copy_of_a_decision_is_counted_once() -> None:
+    allowed = told(authorized(decision()), "1")
+    copy = replace(allowed, position=allowed.position._replace(offset=9))
+    assert [version.authorised for version in report_of([allowed, copy]).policies] == [1]
+
+
+def test_code_that_goes_and_comes_back_is_an_upgrade_each_time() -> None:
+    one, two = "one", "two"
+    changes = [
+        AgentUpgraded(agent="planner", code_digest=new, previous_digest=old, partition=p, from_offset=3)
+        for old, new in ((one, two), (two, one), (one, two))
+        for p in (0, 1)
+    ]
+    report = report_of([told(change, str(number), change.partition) for number, change in enumerate(changes)])
+    assert [len(entry.positions) for entry in report.sections["configuration"]] == [2, 2, 2]

@@ -17,6 +17,7 @@ from autopilot.schemas.events.observer import SignalRaised
 from autopilot.schemas.events.planner import IncidentClosed, IncidentOpened
 from autopilot.schemas.events.policy import (
     ApprovalRefused,
+    PlanAuthorized,
     StepAuthorized,
 )
 
@@ -163,3 +164,14 @@ def test_a_copy_of_what_nobody_signs_is_no_line_of_its_own(log: list[Event]) -> 
     last = max(one.position.offset for one in log if one.position.partition == raised.position.partition)
     copy = replace(raised, position=raised.position._replace(offset=last + 1), recorded_at_ms=log[-1].recorded_at_ms)
     assert timeline([*log, copy], incident_id) == timeline(log, incident_id)
+
+
+def test_what_nobody_signs_hides_no_signed_line_by_its_id(log: list[Event]) -> None:
+    incident_id = incidents(log)[0].incident_id
+    signed = next(one for one in log if isinstance(one.payload, PlanAuthorized))
+    raised = next(one for one in log if isinstance(one.payload, SignalRaised))
+    stolen = raised.envelope.model_copy(update={"event_id": signed.envelope.event_id})
+    forged = replace(raised, event=replace(raised.event, envelope=stolen))
+    found = timeline([forged, *log], incident_id)
+    assert found is not None
+    assert [line.event for line in found.lines].count("PlanAuthorized") == 1
