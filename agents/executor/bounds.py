@@ -7,7 +7,10 @@ RETRYABLE = frozenset({FailureClass.TRANSIENT, FailureClass.TIMEOUT})
 UNTOUCHED = frozenset({FailureClass.REFUSED, FailureClass.STALE})
 """The target was not even tried: it says nothing about its health."""
 GRACE_US = 10_000_000
-"""How long past its timeout an answer is waited for: to a forward step from its request and again from its start."""
+"""How long past its timeout an answer is waited for: to a forward step from its request and again from its start.
+
+Longer than any one call of a driver takes, and no shorter than what the conformance suite lets a driver take.
+"""
 GATE_MARGIN_US = 30_000_000
 """How long past a gate's deadline the verdict on its stage is waited for."""
 HELD_ANSWER_US = 300_000_000

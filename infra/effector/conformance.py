@@ -38,7 +38,7 @@ from autopilot.schemas.events.executor import StepRequested
 from autopilot.schemas.events.planner import Action
 from autopilot.schemas.identity import derived_id
 
-SLACK_S = 30.0
+SLACK_S = 10.0
 """How much longer than its timeout an act may take: it ends what it has begun, and the machine may be busy."""
 P = TypeVar("P", bound=Payload)
 _HARMLESS = frozenset({Fault.DENIED, Fault.MISSING, Fault.UNREACHABLE, Fault.CONFLICT})

@@ -27,7 +27,7 @@ from autopilot.infra.effector.port import (
     TransientError,
 )
 
-CALL_TIMEOUT_S = 20.0
+CALL_TIMEOUT_S = 8.0
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"

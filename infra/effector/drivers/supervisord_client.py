@@ -18,7 +18,7 @@ from autopilot.infra.effector.port import (
     TransientError,
 )
 
-CALL_TIMEOUT_S = 20.0
+CALL_TIMEOUT_S = 8.0
 
 SHUTDOWN_STATE = 6
 BAD_NAME = 10

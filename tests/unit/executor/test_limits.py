@@ -5,7 +5,10 @@ from sagas import asked_for, failed, gate, ok, plan, signed, signers, step
 from scenario import START_US, Said, Scenario, given
 
 from autopilot.agents.executor import Executor
+from autopilot.agents.executor.bounds import GRACE_US
 from autopilot.agents.executor.states import execution_of
+from autopilot.infra.effector import conformance
+from autopilot.infra.effector.drivers import kubernetes_client, supervisord_client
 from autopilot.schemas.configuration import Domain, Fleet, document
 from autopilot.schemas.contract import Payload
 from autopilot.schemas.events.executor import (
@@ -136,3 +139,8 @@ def test_an_authorisation_that_ends_while_a_step_waits_for_its_minute_turns_back
     turned = scenario.after(seconds=21).then(RollbackStarted, StepRequested).only(RollbackStarted)
     assert "time is over" in turned.reason
     assert scenario.when(ok(phase="compensation")).only(ExecutionRolledBack).failure == ""
+
+
+def test_an_answer_is_waited_for_longer_than_one_call_of_a_driver_takes() -> None:
+    assert max(kubernetes_client.CALL_TIMEOUT_S, supervisord_client.CALL_TIMEOUT_S) * 1_000_000 < GRACE_US
+    assert conformance.SLACK_S * 1_000_000 <= GRACE_US
