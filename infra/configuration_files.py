@@ -153,8 +153,9 @@ def _faults(name: str, node: yaml.Node, content: Any, error: ValidationError) ->
     """What is wrong with a document, one finding for each place: what may stand there is said in one of them."""
     wanted: dict[tuple[str, str], tuple[int, list[str]]] = {}
     for detail in error.errors(include_url=False):
-        loc = written_place(content, detail["loc"])
-        value = "missing" if detail["type"] == "missing" else repr(detail["input"])[:200]
+        missing = detail["type"] == "missing"
+        loc = written_place(content, detail["loc"], missing=missing)
+        value = "missing" if missing else repr(detail["input"])[:200]
         _, expected = wanted.setdefault((dotted(loc), value), (line_of(node, loc), []))
         expected.append(_wanted(detail["type"], detail["msg"]))
     for (place, value), (line, expected) in wanted.items():
@@ -163,15 +164,18 @@ def _faults(name: str, node: yaml.Node, content: Any, error: ValidationError) ->
         yield Finding(name, line, place, value, " or ".join(dict.fromkeys(expected)))
 
 
-def written_place(content: Any, loc: Sequence[int | str]) -> list[int | str]:
-    """The steps of `loc` that lead through what was written, without those by which alternatives are told apart."""
+def written_place(content: Any, loc: Sequence[int | str], *, missing: bool) -> list[int | str]:
+    """The steps of `loc` that lead through what was written, without those by which alternatives are told apart.
+
+    The last one may name what is `missing` there.
+    """
     place: list[int | str] = []
     for at, step in enumerate(loc):
         if isinstance(content, dict) and step in content:
             content = content[step]
         elif isinstance(content, list) and isinstance(step, int):
             content = content[step] if step < len(content) else None
-        elif not isinstance(content, dict) or at < len(loc) - 1 or str(step).startswith("literal["):
+        elif not (missing and isinstance(content, dict) and at == len(loc) - 1):
             continue  # the name of an alternative, such as a model's
         place.append(step)
     return place

@@ -124,7 +124,7 @@ with_service() {
     trap end_service EXIT
     trap 'exit 130' INT TERM
     # Its socket is there before it answers.
-    until podman --remote --url "unix://$folder/podman.sock" version >/dev/null 2>&1; do
+    until timeout 20 podman --remote --url "unix://$folder/podman.sock" version >/dev/null 2>&1; do
         kill -0 "$service" 2>/dev/null || cannot "podman system service ended: $(tail -n 3 "$folder/log")"
         [ $SECONDS -lt $((begun + 120)) ] || cannot "podman does not answer within 120 s: $(tail -n 3 "$folder/log")"
         sleep 0.1

@@ -11,7 +11,7 @@ import psutil
 from autopilot.infra.errors import MendableError
 
 HOST = "127.0.0.1"
-FIRST, _APART = 12_000, 101
+FIRST, _FEWEST, _APART = 12_000, 1_000, 101
 
 
 def _first_of_the_system() -> int:
@@ -22,8 +22,10 @@ def _first_of_the_system() -> int:
         return FIRST
 
 
-LAST = max(FIRST, min(_first_of_the_system(), 30_000))
-"""Up to here, and not the nodes' ports of a Kubernetes."""
+LAST = min(_first_of_the_system(), 30_000)
+if LAST < FIRST + _FEWEST:
+    LAST = FIRST
+"""Up to here, and not the nodes' ports of a Kubernetes; none where the system leaves too few."""
 _steps = itertools.count()
 
 

@@ -222,6 +222,7 @@ class Mortal:
         self._kafka = kafka
         self.folder = folder
         self._log = folder.parent / "kpis.log"
+        self.ended_by_itself = 0
         self.start()
 
     def start(self) -> None:
@@ -242,6 +243,7 @@ class Mortal:
 
         def is_there() -> bool:
             if self._process.poll() is not None:
+                self.ended_by_itself += 1
                 self.start()
             return what()
 
@@ -308,6 +310,7 @@ def test_killed_again_and_again_it_counts_what_a_fresh_count_does(
     print(f"{len(windows)} windows, {again} said again, {writer.second} s in the log")
     assert len(windows) > 100
     assert mortal.stop() == 0
+    assert mortal.ended_by_itself <= 5, mortal.log()
 
 
 def test_where_the_log_was_read_without_its_signer_list_nothing_is_counted_until_all_is_counted_anew(

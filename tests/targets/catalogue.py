@@ -36,13 +36,21 @@ class OneRunning:
         self._name = ""
         self._rig: RunnableRig | None = None
         self._stack = ExitStack()
+        self._failed: dict[str, Exception] = {}
+        """What did not start is not started again for each of its tests: that would take hours."""
 
     def rig(self, name: str, folder: Path) -> RunnableRig:
         """The rig of that name, running."""
+        if name in self._failed:
+            raise RuntimeError(f"the target of `{name}` did not start before") from self._failed[name]
         if self._rig is None or name != self._name:
             self.stop()
             print(f"\nstarting the target of `{name}`", flush=True)
-            self._rig = self._stack.enter_context(RIGS[name].running(folder))
+            try:
+                self._rig = self._stack.enter_context(RIGS[name].running(folder))
+            except Exception as error:
+                self._failed[name] = error
+                raise
             self._name = name
         return self._rig
 

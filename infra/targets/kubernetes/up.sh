@@ -49,8 +49,9 @@ cd "$folder"
 began=$(date +%s%N)
 took() { printf '%d.%d s' $((($(date +%s%N) - began) / 1000000000)) $((($(date +%s%N) - began) / 100000000 % 10)); }
 
-# A cluster's number gives its addresses and its ports, of which the kernel gives none to anybody else. Whoever can make
-# the bridge has the number; one of whose ports somebody listens on is left.
+# A cluster's number gives its addresses and its ports, which the kernel gives to nobody else where its own begin at 32768,
+# as they do unless that was changed. Whoever can make the bridge has the number; one of whose ports somebody listens on
+# is left.
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 for number in $(seq 1 200); do
 	ports=($((31000 + 3 * number)) $((31001 + 3 * number)) $((31002 + 3 * number)))
