@@ -8,7 +8,7 @@ from autopilot.agents.planner.case import Case, DoesNotApplyError, Place, Values
 from autopilot.agents.planner.catalogue import Entry, Instruction, Means, Rating, place_of
 from autopilot.agents.planner.incident import Signal
 from autopilot.agents.planner.variables import DECLARED_STATE, Target
-from autopilot.policies.expression import Expression, ExpressionError
+from autopilot.policies.expression import Expression
 from autopilot.schemas.configuration import RemedyAction, RemedyGate, RemedyStep, RemedyVariable
 from autopilot.schemas.events.planner import REVERT, Action, StageGate, Step
 from autopilot.schemas.events.telemetry import Group
@@ -56,14 +56,6 @@ class Composed:
     def capacity(self) -> int:
         """Instances of the service: as many as are declared, or as run at the first step's target if that is more."""
         return max(self.case.service.instances, self.outline.first.number("running"))
-
-    def fault(self) -> DoesNotApplyError | ExpressionError | None:
-        """Why the outline cannot be calculated; None when it can."""
-        try:
-            _ = self.outline
-        except (DoesNotApplyError, ExpressionError) as why:
-            return why
-        return None
 
     @cached_property
     def steps(self) -> list[Step]:
