@@ -91,14 +91,18 @@ class EmbeddedRegistry:
             self._process = None
 
     def is_ready(self) -> bool:
-        """Whether the registry answers."""
-        return registry_answers(self.url)
+        """Whether the registry has read all of its schemas: it answers before, and knows a part of them."""
+        return _is_ok(f"http://{HOST}:{self.management_port}/health/ready") and registry_answers(self.url)
 
 
-def registry_answers(url: str, timeout_s: float = 2.0) -> bool:
-    """Whether a registry answers at the API address `url` within the time."""
+def registry_answers(url: str) -> bool:
+    """Whether a registry answers at the API address `url`."""
+    return _is_ok(f"{url}/subjects")
+
+
+def _is_ok(url: str, timeout_s: float = 2.0) -> bool:
     try:
-        return httpx.get(f"{url}/subjects", timeout=timeout_s).status_code == httpx.codes.OK
+        return httpx.get(url, timeout=timeout_s).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 
