@@ -232,9 +232,7 @@ class EffectorWorker:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for assigned in partitions:
             self._recover(assigned.partition, consumer)
-        consumer.incremental_assign(
-            [TopicPartition(_LOG, p.partition, self._next_offset(p.partition)) for p in partitions]
-        )
+        consumer.assign([TopicPartition(_LOG, p.partition, self._next_offset(p.partition)) for p in partitions])
 
     def _next_offset(self, number: int) -> int:
         return self._owned[number].journal.fold.runtime.next_offset
