@@ -110,7 +110,7 @@ class _Fold:
         self._policies: dict[tuple[str, str], PolicyVersion] = {}
         self._entered: dict[tuple[str, ...], Entry] = {}
         self._turns: dict[tuple[int, str, str, str], dict[str, int]] = {}
-        self._asked: set[str] = set()
+        self._counted: set[tuple[str, str]] = set()
         self._incidents: set[tuple[type[Payload], str]] = set()
 
     def take(self, recorded: Said) -> None:
@@ -162,11 +162,11 @@ class _Fold:
         key = (decision.bundle, decision.bundle_digest)
         version = self._policies.setdefault(key, PolicyVersion(*key))
         verdict = _VERDICTS[type(recorded.payload)]
-        if verdict != "held" or decision.decision_id not in self._asked:
-            setattr(version, verdict, getattr(version, verdict) + 1)
-        if verdict == "held":
-            self._asked.add(decision.decision_id)
         version.positions.append(str(recorded.position))
+        if (verdict, decision.decision_id) in self._counted:
+            return  # another request for the same: parts of a plan are asked for one by one
+        self._counted.add((verdict, decision.decision_id))
+        setattr(version, verdict, getattr(version, verdict) + 1)
         for rule in decision.rules:
             version.rules[rule.rule] = version.rules.get(rule.rule, 0) + 1
 
