@@ -56,7 +56,7 @@ class Proposal:
     @cached_property
     def steps_digest(self) -> str:
         """Digest of the steps with all that was calculated for them."""
-        return digest_of("\n".join(step.model_dump_json() for step in self.steps))
+        return digest_of(self.steps_text)
 
     @cached_property
     def steps_text(self) -> str:
