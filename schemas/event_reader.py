@@ -39,7 +39,10 @@ GIVEN_UP: Final = (UnusualError, LookupError, OverflowError, UnicodeDecodeError,
 _MOST_KEPT: Final = 256
 _LONGEST_KEPT: Final = 256
 """Places of a list for which the last record is kept, and the longest one that is, in bytes."""
-_MOST_LANES: Final = 1_024
+_WIDEST: Final = 63
+"""The shift of a number's tenth and last byte. Without an end, a number as long as a record would take minutes."""
+_LANE, _MOST_LANES = 8, 1_024
+"""Bytes of a time, whose variable-length number has as many from 1971 to 2040; and the most that are taken together."""
 
 
 @cache
@@ -52,10 +55,6 @@ def event_reader(model: type[Payload]) -> Read:
     source.line(f"return Event({envelope}, {payload})")
     read: Read = source.compiled(model.event_type())
     return read
-
-
-_WIDEST: Final = 63
-"""The shift of a number's tenth and last byte. Without an end, a number as long as a record would take minutes."""
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
@@ -80,10 +79,6 @@ def _extent(data: bytes, at: int) -> tuple[int, int]:
     if number & 1 or end > len(data):
         raise UnusualError
     return begin, end
-
-
-_LANE: Final = 8
-"""Bytes of a time: its variable-length number has as many from 1971 to 2040."""
 
 
 @cache
