@@ -26,7 +26,7 @@ from autopilot.schemas.configuration import (
 )
 from autopilot.schemas.events.people import Document
 from autopilot.schemas.partition import partition_of
-from autopilot.schemas.written import NAME_PATTERN
+from autopilot.schemas.written import NAME_PATTERN, NAME_RULE
 
 SUFFIXES = (".yaml", ".yml")
 Loc = Sequence[str | int]
@@ -186,7 +186,7 @@ def _wanted(fault: str, message: str) -> str:
     if fault in _WANTED:
         return _WANTED[fault]
     if fault == "string_pattern_mismatch" and NAME_PATTERN in message:
-        return "at most 64 lower-case letters, digits, `.`, `_` and `-`, a letter or a digit first and last"
+        return NAME_RULE
     return message.removeprefix("Input should be ").removeprefix("Value error, ")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autopilot.infra.errors import MendableError
 from autopilot.schemas.signing import SigningKey, key_id
-from autopilot.schemas.written import NAME_PATTERN
+from autopilot.schemas.written import NAME_PATTERN, NAME_RULE
 
 _PRIVATE_MODE = 0o600
 _FOLDER_MODE = 0o700
@@ -99,10 +99,7 @@ def _private_path(folder: Path, principal: str) -> Path:
 def _checked(folder: Path, principal: str, suffix: str) -> Path:
     """Its file. A signer list takes no other names, and no other one is a path to somewhere else."""
     if re.fullmatch(NAME_PATTERN, principal) is None:
-        raise KeyFileError(
-            f"`{principal}` (in `{folder}`) is no name of a principal, expected at most 64 lower-case letters, digits, "
-            "`.`, `_` and `-`, a letter or a digit first and last"
-        )
+        raise KeyFileError(f"`{principal}` (in `{folder}`) is no name of a principal, expected {NAME_RULE}")
     return folder / (principal + suffix)
 
 

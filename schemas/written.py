@@ -6,8 +6,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"
+NAME_RULE = "at most 64 lower-case letters, digits, `.`, `_` and `-`, a letter or a digit first and last"
+"""The pattern in words."""
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-"""A name of lower-case letters, digits, `.`, `_`, `-`; at most 64 characters."""
+"""A name, as `NAME_RULE` says."""
 
 
 class Written(BaseModel):
